@@ -1,0 +1,67 @@
+//! Typed identifiers. Every id is a `UUIDv7` (RFC 9562 §5.7), so ids sort by the time they were made
+//! and cannot be mistaken for one another at compile time.
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(transparent))]
+        #[serde(transparent)]
+        pub struct $name(pub uuid::Uuid);
+
+        impl $name {
+            /// A new id of this instant. The random part comes from the operating system.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(uuid::Uuid::now_v7())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl From<uuid::Uuid> for $name {
+            fn from(id: uuid::Uuid) -> Self {
+                Self(id)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A user of the control API.
+    AdminId,
+    /// One login of an admin; every access token of it carries this id.
+    SessionId,
+    /// A system that owns databases.
+    ServiceId,
+    /// A database server.
+    ServerId,
+    /// A sealed user name and password.
+    CredentialId,
+    /// One database of a service.
+    TargetId,
+    /// One dump of a target.
+    SaveId,
+    /// One blob of a save in one store.
+    ObjectId,
+    /// A unit of queued work.
+    JobId,
+    /// A published fact.
+    EventId,
+    /// Jobs that are followed together.
+    GroupId,
+    /// This installation of Holdfast; stands in every object key and in each store's marker.
+    InstallationId,
+}

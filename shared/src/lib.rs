@@ -1,0 +1,8 @@
+//! The words both sides speak: no axum, no dump tool, no store.
+//!
+//! `api → shared ← worker`: the API and the workers meet here and in the tables of [`db`], nowhere else.
+
+pub mod config;
+pub mod id;
+pub mod name;
+pub mod secret;
