@@ -1,0 +1,50 @@
+//! Holdfast's own tables. All SQL of the project lives in this directory, a table or a read model per file, as plain
+//! functions on a connection: whoever calls decides what is one transaction.
+
+pub mod migrate;
+
+pub use migrate::MIGRATOR;
+
+/// What a query can fail as.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("the database did not do what was asked")]
+    Sql(#[from] sqlx::Error),
+    #[error("{table}: {expected} row(s) were to change, {actual} did")]
+    Rows { table: &'static str, expected: u64, actual: u64 },
+    #[error("{table}.{column} of {id} holds a value this version cannot read: {problem}")]
+    Unreadable { table: &'static str, column: &'static str, id: String, problem: String },
+}
+
+impl DbError {
+    /// The unique or foreign key that a statement ran into, by its name in the schema.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.constraint(),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection or the server failed rather than the statement: the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => {
+                // Class 08 connection, 40 rollback, 53 resources, 57 operator intervention (shutdown, crash).
+                error.code().is_some_and(|code| ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)))
+            }
+            Self::Sql(error) => matches!(
+                error,
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_)
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Answers an error unless exactly `expected` rows changed: a state machine's step that matched nothing must be heard.
+pub fn ensure_rows(table: &'static str, result: &sqlx::postgres::PgQueryResult, expected: u64) -> Result<(), DbError> {
+    let actual = result.rows_affected();
+    if actual == expected { Ok(()) } else { Err(DbError::Rows { table, expected, actual }) }
+}
