@@ -1,0 +1,84 @@
+//! What every handler works with: pools, stores, the engine, keys, settings. Built once by `app.rs`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use secrecy::SecretString;
+use shared::{
+    config,
+    db::{DbError, claim::Fence, work::TargetWork},
+    id::InstallationId,
+    name::{DatabaseName, HostName, Slug, UserName},
+    secret::{self, Aad, KeyRing},
+};
+use sqlx::PgPool;
+
+use crate::{
+    engine::{Connection, EngineKind, SessionTag, TlsMode, postgres::Postgres},
+    store::Store,
+};
+
+/// The stores of the configuration, by name.
+pub type Stores = BTreeMap<Slug, Arc<dyn Store>>;
+
+/// Shared by all jobs of a worker process.
+#[derive(Debug)]
+pub struct Context {
+    pub installation: InstallationId,
+    /// For short transactions; never held while bytes flow.
+    pub pool: PgPool,
+    /// For beats alone.
+    pub beats: PgPool,
+    pub stores: Stores,
+    pub postgres: Postgres,
+    pub keys: KeyRing,
+    pub settings: config::Worker,
+}
+
+/// Why a target cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("target {0:?} holds a value this version cannot use: {1}")]
+    Unusable(String, String),
+    #[error("the credential of target {target:?} cannot be opened by this worker")]
+    Credential {
+        target: String,
+        #[source]
+        source: secret::SecretError,
+    },
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Context {
+    /// Opens the credential and makes the connection under which a job works on a target.
+    pub fn connection(&self, work: &TargetWork, fence: Fence) -> Result<(Connection, DatabaseName), TargetError> {
+        let unusable = |problem: String| TargetError::Unusable(work.target.clone(), problem);
+        let aad = Aad::new("credentials", work.credential_id.0, "password");
+        let password: SecretString = secret::open(&self.keys, &aad, &work.sealed())
+            .map_err(|source| TargetError::Credential { target: work.target.clone(), source })?;
+        if work.engine != "postgres" {
+            return Err(unusable(format!("engine {:?} is not supported by this worker", work.engine)));
+        }
+        let tls = match work.tls_mode.as_str() {
+            "disable" => TlsMode::Disable,
+            "prefer" => TlsMode::Prefer,
+            "require" => TlsMode::Require,
+            "verify_ca" => TlsMode::VerifyCa,
+            "verify_full" => TlsMode::VerifyFull,
+            other => return Err(unusable(format!("TLS mode {other:?}"))),
+        };
+        let database = DatabaseName::parse(work.database.clone()).map_err(|e| unusable(e.to_string()))?;
+        let connection = Connection {
+            engine: EngineKind::Postgres,
+            host: HostName::parse(work.host.clone()).map_err(|e| unusable(e.to_string()))?,
+            port: u16::try_from(work.port).map_err(|e| unusable(e.to_string()))?,
+            user: UserName::parse(work.user_name.clone()).map_err(|e| unusable(e.to_string()))?,
+            password,
+            tls,
+            ca_pem: work.tls_ca_pem.clone(),
+            maintenance_database: DatabaseName::parse(work.maintenance_database.clone()).map_err(|e| unusable(e.to_string()))?,
+            session: SessionTag { job: fence.job.0, epoch: fence.epoch },
+        };
+        Ok((connection, database))
+    }
+}

@@ -1,0 +1,117 @@
+//! One file per job kind: engine → stream → store → record. A handler works and describes its result; the runner
+//! writes it, fenced, in one transaction.
+
+pub mod backup;
+mod error;
+pub mod probe;
+pub mod restore;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use shared::{
+    db::{claim, work},
+    id::TargetId,
+    job::Payload,
+    manifest::Manifest,
+};
+
+pub use error::JobError;
+
+use crate::{context::Context, lease::Lease, stream::Progress};
+
+/// What a handler runs with: the worker's context, its own lease, and where it shows how far it is.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub ctx: Arc<Context>,
+    pub lease: Arc<Lease>,
+    /// The stream of the moment, sampled by the runner for progress and the stall time-out.
+    stream: Arc<Mutex<Option<Streaming>>>,
+}
+
+/// A stream that runs, and what its end is expected to be.
+#[derive(Debug, Clone)]
+pub struct Streaming {
+    pub progress: Arc<Progress>,
+    pub estimated_bytes: Option<u64>,
+}
+
+/// What a handler achieved; the rows that say so are written by the runner's finish.
+#[derive(Debug)]
+pub enum Done {
+    Backup(Box<backup::Saved>),
+    Plain(serde_json::Value),
+}
+
+impl Done {
+    /// What the job's row shows as its result.
+    pub fn result(&self) -> serde_json::Value {
+        match self {
+            Self::Backup(saved) => {
+                let Manifest { save, version, objects, .. } = &saved.manifest;
+                json!({ "save_id": save, "version": version, "raw_bytes": saved.raw_bytes, "stored_bytes": saved.stored_bytes,
+                        "objects": objects.len(), "stages": saved.stages, "bottleneck": saved.bottleneck,
+                        "warnings": saved.manifest.warnings })
+            }
+            Self::Plain(value) => value.clone(),
+        }
+    }
+}
+
+impl Job {
+    pub fn new(ctx: Arc<Context>, lease: Arc<Lease>) -> Self {
+        Self { ctx, lease, stream: Arc::default() }
+    }
+
+    /// Names what is done now; ends the job when the lease is lost.
+    pub async fn phase(&self, phase: &str) -> Result<(), JobError> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        if claim::set_phase(&mut conn, self.lease.fence, phase).await? {
+            return Ok(());
+        }
+        self.lease.stop(crate::lease::Stop::Lost);
+        Err(JobError::Stopped)
+    }
+
+    /// Shows a stream to the runner until the returned guard is dropped.
+    pub fn watch(&self, estimated_bytes: Option<u64>) -> (Arc<Progress>, Watched<'_>) {
+        let progress = Arc::new(Progress::default());
+        *self.slot() = Some(Streaming { progress: Arc::clone(&progress), estimated_bytes });
+        (progress, Watched(self))
+    }
+
+    /// The stream of the moment.
+    pub fn streaming(&self) -> Option<Streaming> {
+        self.slot().clone()
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Streaming>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn target(&self, id: TargetId, purpose: work::Purpose) -> Result<work::TargetWork, JobError> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        work::target(&mut conn, id, purpose)
+            .await?
+            .ok_or_else(|| JobError::abort("target_missing", format!("target {id} does not exist any more"), "Register it again."))
+    }
+}
+
+/// Takes the stream out of sight when dropped.
+#[derive(Debug)]
+pub struct Watched<'a>(&'a Job);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        *self.0.slot() = None;
+    }
+}
+
+/// Runs the handler of a payload.
+pub async fn run(job: &Job, payload: &Payload) -> Result<Done, JobError> {
+    match payload {
+        Payload::Backup(payload) => backup::run(job, payload).await,
+        Payload::Restore(payload) => restore::run(job, payload).await,
+        Payload::Probe(payload) => probe::run(job, payload).await,
+    }
+}

@@ -1,0 +1,184 @@
+//! Dump a target into its stores (design §3, steps 4 to 7). The last step, the record, is the runner's finish.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::Utc;
+use shared::{
+    db::{objects::StoredFacts, saves, work::{Purpose, TargetWork}},
+    id::ObjectId,
+    job::{BackupJob, Problem, TableName as WireTable},
+    manifest::{self, Consistency, Encoding, Manifest, ManifestObject},
+    name::Slug,
+    save::{Mode, SaveState},
+};
+
+use super::{Done, Job, JobError};
+use crate::{
+    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName},
+    record::copies::{Copies, Part},
+    stream::{DumpPlan, StageTime},
+};
+
+/// The custom format's first bytes.
+const MAGIC: &[u8] = b"PGDMP";
+/// The dump itself; `cat dump.*` in order of name gives the stored bytes.
+const DUMP: &str = "dump.0001";
+const GLOBALS: &str = "globals.sql.zst";
+
+/// A save whose bytes all lie in their stores, and which only lacks its record.
+#[derive(Debug)]
+pub struct Saved {
+    pub manifest: Manifest,
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    pub stages: Vec<StageTime>,
+    pub bottleneck: String,
+    /// By store: the objects of a good copy, or why there is none.
+    pub copies: Vec<(Slug, Result<Vec<(ObjectId, StoredFacts)>, Problem>)>,
+}
+
+/// Dumps the target. On any error what was written is taken away again.
+pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
+    job.phase("probing").await?;
+    let started_at = Utc::now();
+    let work = job.target(payload.target_id, Purpose::Backup).await?;
+    let (save, stores) = load(job, payload).await?;
+    let (at, database) = job.ctx.connection(&work, job.lease.fence)?;
+    let engine = &job.ctx.postgres;
+    let cancel = &job.lease.cancel;
+    engine.end_older_sessions(&at, &database, cancel).await?;
+    let probe = engine.probe(&at, &database, cancel).await?;
+
+    let mut copies = Copies::open(job, &work, payload.save_id, stores, usize::try_from(save.required_copies).unwrap_or(1)).await?;
+    let written = async {
+        job.phase("dumping").await?;
+        let options = options(payload);
+        let dump = engine.dump(&at, &database, &options, &probe, cancel).await?;
+        let (tool, tool_version) = (dump.tool().0.to_owned(), dump.tool().1.to_owned());
+        let mut warnings = warnings(&probe, dump.warnings());
+        let plan = DumpPlan { level: job.ctx.settings.zstd_level, expect_magic: Some(MAGIC), required: copies.required(), ..DumpPlan::default() };
+        let part = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
+        let mut parts = vec![part];
+        match engine.dump_globals(&at, &probe, cancel).await? {
+            Globals::Skipped(why) => warnings.push(why),
+            Globals::Dump(dump) => {
+                let plan = DumpPlan { level: job.ctx.settings.zstd_level, required: copies.required(), ..DumpPlan::default() };
+                parts.push(copies.write(job, GLOBALS, dump, plan, None).await?);
+            }
+        }
+        let manifest = describe(job, payload, &work, &save, &probe, (tool, tool_version), &parts, warnings, copies.read_back(), started_at)?;
+        copies.write_manifest(job, &manifest).await?;
+        Ok::<_, JobError>((parts, manifest))
+    }
+    .await;
+    match written {
+        Ok((parts, manifest)) => {
+            let raw_bytes = parts.iter().map(|part| part.facts.raw_bytes).sum();
+            let stored_bytes = parts.iter().map(|part| part.facts.stored_bytes).sum();
+            let main = parts.into_iter().next();
+            let (stages, bottleneck) = main.map(|part| (part.stages, part.bottleneck)).unwrap_or_default();
+            Ok(Done::Backup(Box::new(Saved { manifest, raw_bytes, stored_bytes, stages, bottleneck, copies: copies.into_outcomes() })))
+        }
+        Err(error) => {
+            copies.discard(job).await;
+            Err(error)
+        }
+    }
+}
+
+type Chosen = Vec<(Slug, Option<Arc<dyn crate::store::Store>>)>;
+
+async fn load(job: &Job, payload: &BackupJob) -> Result<(saves::SaveRow, Chosen), JobError> {
+    let mut conn = job.ctx.pool.acquire().await?;
+    let save = saves::get(&mut conn, payload.save_id).await?;
+    let save = save.filter(|save| save.state == SaveState::Pending).ok_or_else(|| {
+        JobError::abort("save_not_pending", format!("save {} is not waiting to be made", payload.save_id), "Start a new backup.")
+    })?;
+    let mut stores = Vec::new();
+    for copy in saves::copies(&mut conn, payload.save_id).await? {
+        let name = Slug::parse(copy.store).map_err(|e| JobError::abort("store_unknown", e.to_string(), "Correct the target's stores."))?;
+        let store = job.ctx.stores.get(&name).cloned();
+        stores.push((name, store));
+    }
+    Ok((save, stores))
+}
+
+fn options(payload: &BackupJob) -> DumpOptions {
+    let tables = |list: &[WireTable]| {
+        let one = |t: &WireTable| TableName { schema: Some(t.schema.to_string()), table: t.table.to_string() };
+        list.iter().map(one).collect()
+    };
+    DumpOptions {
+        mode: match payload.mode {
+            Mode::All => DumpMode::All,
+            Mode::Schema => DumpMode::Schema,
+            Mode::Data => DumpMode::Data,
+        },
+        tables: tables(&payload.tables),
+        exclude_tables: tables(&payload.exclude_tables),
+        lock_wait_seconds: None,
+    }
+}
+
+fn warnings(probe: &ProbeReport, of_tool: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = probe.warnings.iter().chain(of_tool).cloned().collect();
+    if !probe.unreadable.is_empty() {
+        all.push(format!("the backup role cannot read {} object(s); the probe lists them", probe.unreadable.len()));
+    }
+    all
+}
+
+#[expect(clippy::too_many_arguments, reason = "the manifest is where everything that is known of a save meets")]
+fn describe(
+    job: &Job,
+    payload: &BackupJob,
+    work: &TargetWork,
+    save: &saves::SaveRow,
+    probe: &ProbeReport,
+    (tool, tool_version): (String, String),
+    parts: &[Part],
+    warnings: Vec<String>,
+    read_back: BTreeMap<Slug, String>,
+    started_at: chrono::DateTime<Utc>,
+) -> Result<Manifest, JobError> {
+    let slug = |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
+    let tool_major = tool_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    let object = |part: &Part| ManifestObject {
+        part: part.name.to_owned(),
+        key: part.key.clone(),
+        raw_bytes: part.facts.raw_bytes,
+        stored_bytes: part.facts.stored_bytes,
+        blake3: hex::encode(part.facts.blake3),
+        sha256: hex::encode(part.facts.sha256),
+    };
+    Ok(Manifest {
+        format: manifest::FORMAT,
+        installation: job.ctx.installation,
+        save: payload.save_id,
+        version: save.version,
+        service: slug(&work.service)?,
+        target: slug(&work.target)?,
+        engine: work.engine.clone(),
+        database: shared::name::DatabaseName::parse(work.database.clone())
+            .map_err(|e| JobError::abort("target_unusable", e.to_string(), "Correct the target."))?,
+        server_version: probe.server_version.clone(),
+        tool,
+        tool_version,
+        tool_major,
+        holdfast_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scope: save.scope,
+        origin: save.origin,
+        mode: payload.mode,
+        tables: payload.tables.clone(),
+        exclude_tables: payload.exclude_tables.clone(),
+        consistency: Consistency::Snapshot,
+        encodings: vec![Encoding::Zstd],
+        database_properties: serde_json::to_value(&probe.properties).unwrap_or_default(),
+        read_back,
+        started_at,
+        finished_at: Utc::now(),
+        objects: parts.iter().map(object).collect(),
+        inventory: None,
+        warnings,
+    })
+}

@@ -1,0 +1,106 @@
+//! How an attempt fails: whether another may help, and what the job's row says. Mapped here once from what engines,
+//! streams, stores and the database report.
+
+use shared::{db::DbError, job::Problem};
+
+use crate::{context::TargetError, engine::{EngineError, ErrorCode}, store::StoreError, stream::StreamError};
+
+/// Why a handler gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error("{}", .0.message)]
+    Retry(Problem),
+    #[error("{}", .0.message)]
+    Abort(Problem),
+    /// The lease was stopped: the runner knows why.
+    #[error("the job was stopped")]
+    Stopped,
+}
+
+impl JobError {
+    pub fn abort(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Abort(Problem::permanent(code, message, hint))
+    }
+
+    fn of(permanent: bool, code: &str, message: String, hint: &str) -> Self {
+        if permanent {
+            Self::Abort(Problem::permanent(code, message, hint))
+        } else {
+            Self::Retry(Problem::retryable(code, message, hint))
+        }
+    }
+}
+
+/// An error and its causes in one line, for a record that nobody follows `source()` of.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl From<EngineError> for JobError {
+    fn from(error: EngineError) -> Self {
+        if error.code() == ErrorCode::Cancelled {
+            return Self::Stopped;
+        }
+        let mut message = chain(&error);
+        if let Some(exit) = error.exit() {
+            message.push_str(&format!(" ({exit})"));
+        }
+        if let Some(stderr) = error.stderr().map(str::trim).filter(|text| !text.is_empty()) {
+            message.push_str("; it said: ");
+            message.push_str(stderr);
+        }
+        Self::of(error.is_permanent(), error.code().as_str(), message, error.hint())
+    }
+}
+
+impl From<StreamError> for JobError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Cancelled => Self::Stopped,
+            error => Self::of(error.is_permanent(), error.code(), chain(&error), ""),
+        }
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        if error.code() == "cancelled" {
+            return Self::Stopped;
+        }
+        Self::of(error.is_permanent(), error.code(), chain(&error), "")
+    }
+}
+
+impl From<TargetError> for JobError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Db(error) => error.into(),
+            TargetError::Unusable(..) => Self::of(true, "target_unusable", chain(&error), "Correct the target or its server."),
+            TargetError::Credential { .. } => Self::of(
+                true,
+                "credential_unreadable",
+                chain(&error),
+                "Give this worker the private key that the credential was sealed to, or store the credential again.",
+            ),
+        }
+    }
+}
+
+impl From<DbError> for JobError {
+    fn from(error: DbError) -> Self {
+        Self::of(!error.is_transient(), "database_failed", chain(&error), "Look at Holdfast's own PostgreSQL.")
+    }
+}
+
+impl From<sqlx::Error> for JobError {
+    fn from(error: sqlx::Error) -> Self {
+        DbError::from(error).into()
+    }
+}
