@@ -8,7 +8,7 @@
   \set SCALE 1
 \endif
 \set QUIET on
-\timing off
+
 SET client_min_messages = warning;
 SET synchronous_commit = off;
 SET timezone = 'UTC';
