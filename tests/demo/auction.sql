@@ -201,7 +201,6 @@ GRANT USAGE ON SCHEMA auction TO auction_app, "Auction Reports";
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA auction TO auction_app;
 GRANT SELECT ON open_item, "Top Sellers", highest_bid TO "Auction Reports";
 GRANT SELECT (id, name) ON "User" TO "Auction Reports" WITH GRANT OPTION;
-ALTER DEFAULT PRIVILEGES IN SCHEMA auction GRANT SELECT ON TABLES TO "Auction Reports";
 DO $$
 DECLARE photo oid;
 BEGIN
