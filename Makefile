@@ -1,0 +1,39 @@
+# `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+STACK := deploy/dev/stack
+# The settings of the running stack, for the commands of one recipe.
+WITH_STACK := eval "$$($(STACK) env)";
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down serve cleanup check bench chaos
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: up ## back up and restore a realistic auction system, end to end (SCALE=1 is about 200 MB)
+	@$(WITH_STACK) tests/demo/run
+
+test: up ## every test, on the real servers of the stack
+	@$(WITH_STACK) cargo test --workspace
+
+up: ## start the development stack; installs what is missing
+	@$(STACK) up
+
+down: ## end the servers that `up` started; the data stay
+	@$(STACK) down
+
+serve: up ## the API and two workers on the stack, in the foreground
+	@$(WITH_STACK) deploy/dev/serve
+
+cleanup: ## down, then remove the stack's data
+	@$(STACK) purge
+
+check: ## exactly what CI runs
+	@.ci/run
+
+bench: up ## measurements against the plain tools
+	@$(WITH_STACK) bench/run
+
+chaos: up ## kill, pause and restart servers and workers under load
+	@$(WITH_STACK) cargo test --workspace -- --ignored chaos
