@@ -123,7 +123,6 @@ impl Whole {
     }
 
     /// The child that wrote the object exited with success. For the engine's `Dump<Exited>` alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called by the engine's exited dump"))]
     pub(crate) fn of_exit() -> Self {
         Self { bytes: None }
     }

@@ -78,11 +78,6 @@ impl StoreError {
         Self::new(store, doing, place, fault).because(source)
     }
 
-    pub(super) fn with_fault(mut self, fault: Fault) -> Self {
-        self.fault = fault;
-        self
-    }
-
     pub fn fault(&self) -> &Fault {
         &self.fault
     }

@@ -134,7 +134,11 @@ pub async fn dump(
     }
     ended.sort_by_key(|copy| copy.at);
 
-    let outcome = fan.judge(&names, &mut ended).and_then(|()| Ok((read?, compressed?)));
+    let outcome = fan.judge(&names, &mut ended).and_then(|()| {
+        let times = (read?, compressed?);
+        // A copy that was told to stop has no error of its own, and may lack bytes even if the source was read whole.
+        if stop.is_cancelled() { Err(StreamError::Cancelled) } else { Ok(times) }
+    });
     let (source_time, zstd_time) = match outcome {
         Ok(times) => times,
         Err(error) => {

@@ -246,3 +246,21 @@ async fn the_inventory_sees_every_block_in_order() {
     dump(&raw[..], vec![copy], plan, Arc::default(), &bench.cancel).await.unwrap();
     assert!(*seen.lock().unwrap() == raw);
 }
+
+#[tokio::test]
+async fn cancelling_after_the_source_ended_never_passes_for_a_whole_dump() {
+    let bench = Bench::new().await;
+    let store = Arc::new(Faulty::new(Arc::clone(&bench.disk), vec![(Op::Write, 1, Mischief::Hang)]));
+    let copy = bench.upload(&*store, "a").await;
+    let raw = text(1000);
+    let running = bench.dump(&raw, vec![copy], 1);
+    let cancelling = async {
+        while store.calls(Op::Write) == 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, cancelling);
+    assert_eq!(ended.unwrap_err().code(), "cancelled");
+    assert!(bench.is_clean());
+}
