@@ -1,1 +1,4 @@
+//! The worker: engine → stream → store → record → event.
 
+pub mod store;
+pub mod stream;

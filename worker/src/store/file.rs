@@ -1,0 +1,420 @@
+//! The `file` store: a directory. An object is written to `.tmp/<upload>`, made durable, and renamed to its key without
+//! replacing anything, so that a key names either a whole object or nothing.
+//!
+//! Temporary files are removed by [`Store::discard`], driven by rows, never by age or at start: another worker may be
+//! writing into the same directory.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use rustix::fs::{Advice, CWD, RenameFlags};
+use shared::id::InstallationId;
+use shared::name::{Slug, StoreKey};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Stored, Upload, UploadRef, Whole,
+    check_length,
+};
+
+const TMP: &str = ".tmp";
+const MARKER: &str = ".holdfast-store.json";
+const READ_BYTES: usize = 1 << 20;
+
+/// Objects as files under one directory.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    name: Slug,
+    root: PathBuf,
+    read_back: ReadBack,
+}
+
+impl FileStore {
+    /// Opens the store. The directory must exist: creating it would fill the disk below a mount point whose disk is
+    /// not mounted.
+    pub async fn open(name: Slug, root: PathBuf, read_back: ReadBack) -> Result<Self, StoreError> {
+        let store = Self { name, root, read_back };
+        store
+            .blocking("opening", String::new(), |store| {
+                if !store.root.is_dir() {
+                    return Err(io::Error::new(io::ErrorKind::NotConnected, "the directory does not exist"));
+                }
+                make_dirs(&store.root, &store.root.join(TMP))
+            })
+            .await?;
+        Ok(store)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        place: String,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        let done = spawn_blocking(move || work(&store)).await.unwrap_or_else(|died| Err(io::Error::other(died)));
+        done.map_err(|source| {
+            let shown = if place.is_empty() { self.root.display().to_string() } else { place };
+            StoreError::io(&self.name, doing, shown, source)
+        })
+    }
+
+    fn temp(&self, at: &UploadRef) -> PathBuf {
+        self.root.join(TMP).join(at.as_str())
+    }
+
+    fn path(&self, key: &StoreKey) -> Result<PathBuf, StoreError> {
+        if key.as_str().starts_with('.') {
+            return Err(StoreError::new(&self.name, "naming", key.as_str(), Fault::Reserved));
+        }
+        Ok(self.root.join(key.as_str()))
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    fn name(&self) -> &Slug {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
+    fn read_back(&self) -> ReadBack {
+        self.read_back
+    }
+
+    async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
+        self.path(key)?;
+        Ok(UploadRef::generate())
+    }
+
+    async fn upload(
+        &self,
+        key: &StoreKey,
+        at: &UploadRef,
+        cancel: &CancellationToken,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        let (path, temp) = (self.path(key)?, self.temp(at));
+        let open = temp.clone();
+        let file = self
+            .blocking("opening an upload for", key.to_string(), move |_| {
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&open)
+            })
+            .await?;
+        Ok(Box::new(FileUpload {
+            store: self.clone(),
+            key: key.clone(),
+            path,
+            temp,
+            file: Some(file),
+            written: 0,
+            done: false,
+            cancel: cancel.clone(),
+        }))
+    }
+
+    async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        let path = self.path(key)?;
+        let file = self.blocking("reading", key.to_string(), move |_| File::open(path)).await?;
+        let (store, key, cancel) = (self.clone(), key.clone(), cancel.clone());
+        let blocks = stream::try_unfold(Some(file), move |file| {
+            let (store, place, cancel) = (store.clone(), key.to_string(), cancel.clone());
+            async move {
+                let Some(mut file) = file else { return Ok(None) };
+                if cancel.is_cancelled() {
+                    return Err(StoreError::new(&store.name, "reading", place, Fault::Cancelled));
+                }
+                let (file, block) = store
+                    .blocking("reading", place, move |_| {
+                        let mut block = BytesMut::zeroed(READ_BYTES);
+                        let mut len = 0;
+                        while let Some(spare) = block.get_mut(len..).filter(|spare| !spare.is_empty()) {
+                            match file.read(spare) {
+                                Ok(0) => break,
+                                Ok(n) => len += n,
+                                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                                Err(error) => return Err(error),
+                            }
+                        }
+                        block.truncate(len);
+                        Ok((file, block.freeze()))
+                    })
+                    .await?;
+                Ok(if block.is_empty() { None } else { Some((block, Some(file))) })
+            }
+        });
+        Ok(blocks.boxed())
+    }
+
+    async fn stat(&self, key: &StoreKey) -> Result<Option<Stat>, StoreError> {
+        let path = self.path(key)?;
+        self.blocking("looking up", key.to_string(), move |store| {
+            // Without its root the store is not mounted, which says nothing about the object.
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_file() => Ok(Some(Stat { bytes: meta.len() })),
+                Ok(_) => Ok(None),
+                Err(error) if is_absent(&error) => store.require_root().map(|()| None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<Removed, StoreError> {
+        let path = self.path(key)?;
+        self.blocking("deleting", key.to_string(), move |store| match fs::remove_file(&path) {
+            Ok(()) => {
+                if let Some(parent) = path.parent() {
+                    sync_dir(parent)?;
+                    store.prune(parent);
+                }
+                Ok(Removed::Deleted)
+            }
+            Err(error) if is_absent(&error) => store.require_root().map(|()| Removed::Absent),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn discard(&self, _key: &StoreKey, at: &UploadRef) -> Result<(), StoreError> {
+        let temp = self.temp(at);
+        self.blocking("discarding upload", at.to_string(), move |store| match fs::remove_file(&temp) {
+            Err(error) if is_absent(&error) => store.require_root(),
+            other => other,
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking("listing", prefix.clone(), move |store| {
+            store.require_root()?;
+            let mut found = Vec::new();
+            walk(&store.root, "", &prefix, limit, &mut found)?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn marker(&self) -> Result<Option<Marker>, StoreError> {
+        self.blocking("reading the marker of", String::new(), |store| {
+            store.require_root()?;
+            match fs::read(store.root.join(MARKER)) {
+                Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other),
+                Err(error) if is_absent(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn claim(&self, installation: InstallationId) -> Result<Marker, StoreError> {
+        if let Some(marker) = self.marker().await? {
+            return Ok(marker);
+        }
+        let marker = Marker { installation, created_at: chrono::Utc::now() };
+        let temp = self.temp(&UploadRef::generate());
+        self.blocking("claiming", String::new(), move |store| {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
+            let renamed = serde_json::to_writer(&mut file, &marker)
+                .map_err(io::Error::other)
+                .and_then(|()| file.sync_all())
+                .and_then(|()| rename_new(&temp, &store.root.join(MARKER)));
+            match renamed {
+                Ok(()) => sync_dir(&store.root),
+                Err(error) => {
+                    fs::remove_file(&temp)?;
+                    // Another worker was faster; what it wrote is read below.
+                    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+                }
+            }
+        })
+        .await?;
+        let held = self.marker().await?;
+        held.ok_or_else(|| StoreError::new(&self.name, "claiming", MARKER, Fault::Failed))
+    }
+}
+
+impl FileStore {
+    fn require_root(&self) -> io::Result<()> {
+        if self.root.join(TMP).is_dir() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotConnected, "the store's directory is gone or not mounted"))
+    }
+
+    /// Removes directories that a deletion left empty. One that is not empty stays, which is why errors are of no
+    /// interest here.
+    fn prune(&self, mut dir: &Path) {
+        while dir != self.root && fs::remove_dir(dir).is_ok() {
+            let Some(parent) = dir.parent() else { return };
+            dir = parent;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FileUpload {
+    store: FileStore,
+    key: StoreKey,
+    path: PathBuf,
+    temp: PathBuf,
+    /// Absent while a write is under way, and for ever if that write was abandoned.
+    file: Option<File>,
+    written: u64,
+    done: bool,
+    cancel: CancellationToken,
+}
+
+impl FileUpload {
+    fn take_file(&mut self, doing: &'static str) -> Result<File, StoreError> {
+        let fault = if self.cancel.is_cancelled() { Fault::Cancelled } else { Fault::Failed };
+        if fault == Fault::Failed
+            && let Some(file) = self.file.take()
+        {
+            return Ok(file);
+        }
+        Err(StoreError::new(&self.store.name, doing, self.key.as_str(), fault))
+    }
+}
+
+#[async_trait]
+impl Upload for FileUpload {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let mut file = self.take_file("writing")?;
+        let len = bytes.len() as u64;
+        let file = self
+            .store
+            .blocking("writing", self.key.to_string(), move |_| file.write_all(&bytes).map(|()| file))
+            .await?;
+        self.file = Some(file);
+        self.written += len;
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
+        let file = self.take_file("committing")?;
+        let (found, file) = self
+            .store
+            .blocking("committing", self.key.to_string(), move |_| {
+                file.sync_all()?;
+                // Clean pages are dropped so that the read-back reads the disk and not what was just written to memory.
+                rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).ok();
+                Ok((file.metadata()?.len(), file))
+            })
+            .await?;
+        check_length(&self.store.name, &self.key, found, self.written, whole)?;
+        let (temp, path) = (self.temp.clone(), self.path.clone());
+        self.store
+            .blocking("committing", self.key.to_string(), move |store| {
+                drop(file);
+                let parent = path.parent().unwrap_or(&store.root).to_owned();
+                // A deletion in the same tree may prune a directory between its making and the rename.
+                for _ in 0..3 {
+                    make_dirs(&store.root, &parent)?;
+                    match rename_new(&temp, &path) {
+                        Err(error) if is_absent(&error) && temp.exists() => {}
+                        other => return other.and_then(|()| sync_dir(&parent)),
+                    }
+                }
+                Err(io::Error::other("the directory vanishes as soon as it is made"))
+            })
+            .await?;
+        self.done = true;
+        Ok(Stored { bytes: self.written })
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.done = true;
+        self.file = None;
+        let temp = self.temp.clone();
+        self.store
+            .blocking("aborting", self.key.to_string(), move |_| match fs::remove_file(&temp) {
+                Err(error) if is_absent(&error) => Ok(()),
+                other => other,
+            })
+            .await
+    }
+}
+
+impl Drop for FileUpload {
+    fn drop(&mut self) {
+        if !self.done {
+            tracing::warn!(store = %self.store.name, key = %self.key, temp = %self.temp.display(), "upload dropped before its commit, its temporary file stays until gc");
+        }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Renames without replacing. Where the file system knows no such rename (some network ones), a hard link does the same.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes `dir` and its parents up to `root`, private to the worker, each durable in its own parent.
+fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
+    if dir == root || dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(root);
+    make_dirs(root, parent)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+/// Files below `dir` in order of key. Only directories that can hold the prefix are entered.
+fn walk(dir: &Path, base: &str, prefix: &str, limit: usize, found: &mut Vec<Listed>) -> io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if base.is_empty() && (name == TMP || name == MARKER) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        // A directory sorts as its children do: by its name with the slash.
+        let key = if kind.is_dir() { format!("{base}{name}/") } else { format!("{base}{name}") };
+        entries.push((key, kind.is_dir(), entry));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    for (key, is_dir, entry) in entries {
+        if found.len() >= limit {
+            break;
+        }
+        if is_dir {
+            if key.starts_with(prefix) || prefix.starts_with(&key) {
+                walk(&entry.path(), &key, prefix, limit, found)?;
+            }
+        } else if key.starts_with(prefix) {
+            match entry.metadata() {
+                Ok(meta) => found.push(Listed { key, bytes: meta.len() }),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}

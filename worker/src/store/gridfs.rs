@@ -1,0 +1,476 @@
+//! The `gridfs` store: a GridFS bucket in a MongoDB. Chunks first, the `fs.files` document last: a key is visible only
+//! through that document, so a worker that dies in between leaves nothing readable.
+//!
+//! Chunks are inserted here and not through the driver's upload stream: that one deletes its chunks when closing fails,
+//! also when only the answer was lost, which leaves a visible file without content; and it copies each byte once more.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::bson::raw::RawBinaryRef;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Collection, Database, IndexModel};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use shared::id::InstallationId;
+use shared::name::{Slug, StoreKey};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Stored, Upload, UploadRef, Whole,
+    check_length,
+};
+
+mod fault;
+use fault::from_driver;
+
+const MARKER_ID: &str = "marker";
+/// What one answer of the server may carry when reading; servers other than mongod do not limit it themselves.
+const BATCH_BYTES: u32 = 4 << 20;
+
+/// Where a `gridfs` store lies.
+#[derive(Debug, Clone)]
+pub struct GridFsSettings {
+    /// Connection string, with credentials.
+    pub uri: SecretString,
+    pub database: String,
+    /// Prefix of the collections: `fs` gives `fs.files` and `fs.chunks`.
+    pub bucket: String,
+    /// Bytes per chunk, held to 1–4 MiB.
+    pub chunk_bytes: u32,
+    pub read_back: ReadBack,
+}
+
+/// Objects as GridFS files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GridFsStore {
+    name: Slug,
+    read_back: ReadBack,
+    chunk_bytes: u32,
+    files: Collection<Document>,
+    chunks: Collection<RawDocumentBuf>,
+    own: Collection<Document>,
+    indexed: Arc<OnceCell<()>>,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    _id: ObjectId,
+    files_id: &'a str,
+    n: i32,
+    data: RawBinaryRef<'a>,
+}
+
+impl GridFsStore {
+    /// Reads the settings. Nothing is sent before the first operation.
+    pub async fn open(name: Slug, settings: &GridFsSettings) -> Result<Self, StoreError> {
+        let invalid = |problem: &'static str| {
+            // The driver's own words may quote the connection string, and with it the password.
+            StoreError::new(&name, "opening", settings.database.as_str(), Fault::Denied).because(problem)
+        };
+        let mut options = ClientOptions::parse(settings.uri.expose_secret())
+            .await
+            .map_err(|_| invalid("the connection string cannot be parsed or its hosts cannot be resolved"))?;
+        options.app_name.get_or_insert_with(|| "holdfast/store".to_owned());
+        options.server_selection_timeout.get_or_insert(std::time::Duration::from_secs(10));
+        options.connect_timeout.get_or_insert(std::time::Duration::from_secs(10));
+        options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        let client =
+            Client::with_options(options).map_err(|_| invalid("the connection string holds contradictory options"))?;
+        Ok(Self::on(name, &client.database(&settings.database), settings))
+    }
+
+    fn on(name: Slug, database: &Database, settings: &GridFsSettings) -> Self {
+        let bucket = &settings.bucket;
+        Self {
+            name,
+            read_back: settings.read_back,
+            chunk_bytes: settings.chunk_bytes.clamp(1 << 20, 4 << 20),
+            files: database.collection(&format!("{bucket}.files")),
+            chunks: database.collection(&format!("{bucket}.chunks")),
+            own: database.collection(&format!("{bucket}.holdfast")),
+            indexed: Arc::default(),
+        }
+    }
+
+    fn error(&self, doing: &'static str, place: impl Into<String>) -> impl FnOnce(mongodb::error::Error) -> StoreError {
+        let (name, place) = (self.name.clone(), place.into());
+        move |source| from_driver(&name, doing, place, source)
+    }
+
+    /// The indexes of the GridFS specification: without them reading is a collection scan per chunk.
+    async fn ensure_indexes(&self) -> Result<(), StoreError> {
+        let make = || async {
+            let unique = IndexOptions::builder().unique(true).build();
+            let chunks = IndexModel::builder().keys(doc! { "files_id": 1, "n": 1 }).options(unique).build();
+            self.chunks.create_index(chunks).await?;
+            let files = IndexModel::builder().keys(doc! { "filename": 1, "uploadDate": 1 }).build();
+            self.files.create_index(files).await.map(drop)
+        };
+        self.indexed.get_or_try_init(make).await.map(drop).map_err(self.error("creating the indexes of", ""))
+    }
+
+    /// The `fs.files` documents of a key: one, or none.
+    async fn find(&self, doing: &'static str, key: &StoreKey) -> Result<Vec<File>, StoreError> {
+        let found = async {
+            let cursor = self.files.find(doc! { "filename": key.as_str() }).batch_size(100).await?;
+            cursor.try_collect::<Vec<_>>().await
+        };
+        let documents = found.await.map_err(self.error(doing, key.as_str()))?;
+        Ok(documents.into_iter().map(File::from).collect())
+    }
+
+    async fn drop_chunks(&self, doing: &'static str, files_id: &mongodb::bson::Bson) -> Result<(), StoreError> {
+        self.chunks
+            .delete_many(doc! { "files_id": files_id })
+            .await
+            .map(drop)
+            .map_err(self.error(doing, files_id.as_str().unwrap_or_default()))
+    }
+}
+
+/// What is needed of an `fs.files` document. Foreign writers use other number types.
+#[derive(Debug)]
+struct File {
+    id: mongodb::bson::Bson,
+    name: String,
+    bytes: u64,
+}
+
+impl From<Document> for File {
+    fn from(mut document: Document) -> Self {
+        let length = match document.get("length") {
+            Some(mongodb::bson::Bson::Int64(n)) => u64::try_from(*n).unwrap_or_default(),
+            Some(mongodb::bson::Bson::Int32(n)) => u64::try_from(*n).unwrap_or_default(),
+            _ => 0,
+        };
+        let name = document.get_str("filename").unwrap_or_default().to_owned();
+        Self { id: document.remove("_id").unwrap_or_default(), name, bytes: length }
+    }
+}
+
+#[async_trait]
+impl Store for GridFsStore {
+    fn name(&self) -> &Slug {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "gridfs"
+    }
+
+    fn read_back(&self) -> ReadBack {
+        self.read_back
+    }
+
+    async fn prepare(&self, _key: &StoreKey) -> Result<UploadRef, StoreError> {
+        Ok(UploadRef::generate())
+    }
+
+    async fn upload(
+        &self,
+        key: &StoreKey,
+        at: &UploadRef,
+        cancel: &CancellationToken,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        self.ensure_indexes().await?;
+        let used = self.chunks.find_one(doc! { "files_id": at.as_str() }).projection(doc! { "_id": 1 }).await;
+        let visible = self.files.find_one(doc! { "_id": at.as_str() }).await;
+        let context = "opening an upload for";
+        if used.map_err(self.error(context, key.as_str()))?.is_some()
+            || visible.map_err(self.error(context, key.as_str()))?.is_some()
+        {
+            return Err(StoreError::new(&self.name, context, at.as_str(), Fault::Exists));
+        }
+        Ok(Box::new(GridFsUpload {
+            store: self.clone(),
+            key: key.clone(),
+            at: at.clone(),
+            pending: BytesMut::new(),
+            n: 0,
+            written: 0,
+            state: State::Open,
+            cancel: cancel.clone(),
+        }))
+    }
+
+    async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        let mut found = self.find("reading", key).await?;
+        let Some(file) = found.pop() else {
+            return Err(StoreError::new(&self.name, "reading", key.as_str(), Fault::Missing));
+        };
+        if !found.is_empty() {
+            let detail = "several files have this name".to_owned();
+            return Err(StoreError::new(&self.name, "reading", key.as_str(), Fault::Corrupt { detail }));
+        }
+        let batch = (BATCH_BYTES / self.chunk_bytes).max(1);
+        let cursor = self
+            .chunks
+            .find(doc! { "files_id": &file.id })
+            .sort(doc! { "n": 1 })
+            .batch_size(batch)
+            .await
+            .map_err(self.error("reading", key.as_str()))?;
+        let reading =
+            Reading { store: self.clone(), key: key.clone(), cursor, n: 0, left: file.bytes, cancel: cancel.clone() };
+        Ok(stream::try_unfold(reading, Reading::next).boxed())
+    }
+
+    async fn stat(&self, key: &StoreKey) -> Result<Option<Stat>, StoreError> {
+        Ok(self.find("looking up", key).await?.first().map(|file| Stat { bytes: file.bytes }))
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<Removed, StoreError> {
+        let found = self.find("deleting", key).await?;
+        for file in &found {
+            // Chunks first: a deletion that was interrupted is repeated by key, and finds its way by this document.
+            self.drop_chunks("deleting", &file.id).await?;
+            self.files.delete_one(doc! { "_id": &file.id }).await.map_err(self.error("deleting", key.as_str()))?;
+        }
+        Ok(if found.is_empty() { Removed::Absent } else { Removed::Deleted })
+    }
+
+    async fn discard(&self, _key: &StoreKey, at: &UploadRef) -> Result<(), StoreError> {
+        let doing = "discarding upload";
+        let committed =
+            self.files.find_one(doc! { "_id": at.as_str() }).await.map_err(self.error(doing, at.as_str()))?;
+        match committed {
+            Some(_) => Ok(()),
+            None => self.drop_chunks(doing, &at.as_str().into()).await,
+        }
+    }
+
+    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let filter = match prefix {
+            "" => doc! {},
+            _ => doc! { "filename": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } },
+        };
+        let found = async {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let cursor = self.files.find(filter).sort(doc! { "filename": 1 }).limit(limit).batch_size(1000).await?;
+            cursor.map_ok(File::from).map_ok(|file| Listed { key: file.name, bytes: file.bytes }).try_collect().await
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        found.await.map_err(self.error("listing", prefix))
+    }
+
+    async fn marker(&self) -> Result<Option<Marker>, StoreError> {
+        let doing = "reading the marker of";
+        let Some(found) = self.own.find_one(doc! { "_id": MARKER_ID }).await.map_err(self.error(doing, ""))? else {
+            return Ok(None);
+        };
+        let installation = found.get_str("installation").ok().and_then(|id| id.parse().ok());
+        let created_at = found.get_datetime("created_at").ok();
+        let created_at = created_at.and_then(|at| chrono::DateTime::from_timestamp_millis(at.timestamp_millis()));
+        match (installation, created_at) {
+            (Some(installation), Some(created_at)) => Ok(Some(Marker { installation, created_at })),
+            _ => Err(StoreError::new(&self.name, doing, "", Fault::Failed).because("the marker is malformed")),
+        }
+    }
+
+    async fn claim(&self, installation: InstallationId) -> Result<Marker, StoreError> {
+        if let Some(marker) = self.marker().await? {
+            return Ok(marker);
+        }
+        let created_at = DateTime::now();
+        let marker = doc! { "_id": MARKER_ID, "installation": installation.to_string(), "created_at": created_at };
+        match self.own.insert_one(marker).await.map_err(self.error("claiming", "")) {
+            // Another worker was faster; what it wrote is read below.
+            Err(error) if *error.fault() != Fault::Exists => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        let held = self.marker().await?;
+        held.ok_or_else(|| StoreError::new(&self.name, "claiming", "", Fault::Failed))
+    }
+}
+
+struct Reading {
+    store: GridFsStore,
+    key: StoreKey,
+    cursor: mongodb::Cursor<RawDocumentBuf>,
+    n: i64,
+    left: u64,
+    cancel: CancellationToken,
+}
+
+impl Reading {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
+        let name = self.store.name.clone();
+        let place = self.key.as_str();
+        let damaged = |detail: String| StoreError::new(&name, "reading", place, Fault::Corrupt { detail });
+        let more = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(StoreError::new(&name, "reading", place, Fault::Cancelled)),
+            more = self.cursor.advance() => more.map_err(self.store.error("reading", place))?,
+        };
+        if !more {
+            return if self.left == 0 {
+                Ok(None)
+            } else {
+                Err(damaged(format!("the last {} bytes are missing", self.left)))
+            };
+        }
+        let chunk = self.cursor.current();
+        let n = match chunk.get("n") {
+            Ok(Some(n)) => n.as_i64().or_else(|| n.as_i32().map(i64::from)),
+            _ => None,
+        };
+        if n != Some(self.n) {
+            return Err(damaged(format!("chunk {} is missing", self.n)));
+        }
+        let bytes = chunk.get_binary("data").map_err(|_| damaged(format!("chunk {} has no data", self.n)))?.bytes;
+        let Some(left) = self.left.checked_sub(bytes.len() as u64).filter(|_| !bytes.is_empty()) else {
+            return Err(damaged(format!("chunk {} does not fit the recorded length", self.n)));
+        };
+        let bytes = Bytes::copy_from_slice(bytes);
+        (self.n, self.left) = (self.n + 1, left);
+        Ok(Some((bytes, self)))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A write failed or was abandoned: what is in the store is unknown, so nothing may be committed.
+    Broken,
+    Done,
+}
+
+#[derive(Debug)]
+struct GridFsUpload {
+    store: GridFsStore,
+    key: StoreKey,
+    at: UploadRef,
+    pending: BytesMut,
+    n: i32,
+    written: u64,
+    state: State,
+    cancel: CancellationToken,
+}
+
+impl GridFsUpload {
+    fn fault(&self, doing: &'static str, fault: Fault) -> StoreError {
+        StoreError::new(&self.store.name, doing, self.key.as_str(), fault)
+    }
+
+    fn require_open(&self, doing: &'static str) -> Result<(), StoreError> {
+        if self.cancel.is_cancelled() {
+            return Err(self.fault(doing, Fault::Cancelled));
+        }
+        if self.state == State::Open { Ok(()) } else { Err(self.fault(doing, Fault::Failed)) }
+    }
+
+    async fn insert_chunk(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let data = RawBinaryRef { subtype: BinarySubtype::Generic, bytes };
+        let chunk = Chunk { _id: ObjectId::new(), files_id: self.at.as_str(), n: self.n, data };
+        let chunks = self.store.chunks.clone_with_type::<Chunk<'_>>();
+        self.state = State::Broken;
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(self.fault("writing", Fault::Cancelled)),
+            done = chunks.insert_one(&chunk) => done.map_err(self.store.error("writing", self.key.as_str()))?,
+        };
+        self.state = State::Open;
+        self.n += 1;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    async fn publish(&mut self, whole: &Whole) -> Result<Stored, StoreError> {
+        self.require_open("committing")?;
+        let rest = std::mem::take(&mut self.pending);
+        if !rest.is_empty() {
+            self.insert_chunk(&rest).await?;
+        }
+        check_length(&self.store.name, &self.key, self.written, self.written, whole)?;
+        let error = || self.store.error("committing", self.key.as_str());
+        // A worker that was stopped for long may find its chunks discarded.
+        let held = self.store.chunks.count_documents(doc! { "files_id": self.at.as_str() }).await.map_err(error())?;
+        if i64::try_from(held).ok() != Some(i64::from(self.n)) {
+            let detail = format!("{held} of {} chunks are there", self.n);
+            return Err(self.fault("committing", Fault::Incomplete { detail }));
+        }
+        if !self.store.find("committing", &self.key).await?.is_empty() {
+            return Err(self.fault("committing", Fault::Exists));
+        }
+        let chunk_bytes = i32::try_from(self.store.chunk_bytes).unwrap_or(i32::MAX);
+        let file = doc! {
+            "_id": self.at.as_str(),
+            "length": i64::try_from(self.written).unwrap_or(i64::MAX),
+            "chunkSize": chunk_bytes,
+            "uploadDate": DateTime::now(),
+            "filename": self.key.as_str(),
+        };
+        self.store.files.insert_one(file).await.map_err(error())?;
+        // Two workers that commit one key at the same instant both see the other's here, and both withdraw.
+        if self.store.find("committing", &self.key).await?.len() > 1 {
+            self.store.files.delete_one(doc! { "_id": self.at.as_str() }).await.map_err(error())?;
+            return Err(self.fault("committing", Fault::Exists));
+        }
+        Ok(Stored { bytes: self.written })
+    }
+}
+
+#[async_trait]
+impl Upload for GridFsUpload {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        self.require_open("writing")?;
+        let size = self.store.chunk_bytes as usize;
+        while !bytes.is_empty() {
+            if self.pending.is_empty() && bytes.len() >= size {
+                let chunk = bytes.split_to(size);
+                self.insert_chunk(&chunk).await?;
+                continue;
+            }
+            self.pending.reserve(size - self.pending.len());
+            let room = (size - self.pending.len()).min(bytes.len());
+            self.pending.extend_from_slice(&bytes.split_to(room));
+            if self.pending.len() == size {
+                let mut chunk = std::mem::take(&mut self.pending);
+                self.insert_chunk(&chunk).await?;
+                chunk.clear();
+                self.pending = chunk;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
+        let published = self.publish(whole).await;
+        match &published {
+            Ok(_) => self.state = State::Done,
+            Err(error) if *error.fault() == Fault::Exists => {
+                let files_id = self.at.as_str().into();
+                self.store.drop_chunks("withdrawing", &files_id).await?;
+                self.state = State::Done;
+            }
+            // Whether the file became visible is unknown: its chunks stay.
+            Err(_) => self.state = State::Broken,
+        }
+        published
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.state = State::Done;
+        self.store.discard(&self.key, &self.at).await
+    }
+}
+
+impl Drop for GridFsUpload {
+    fn drop(&mut self) {
+        if self.state != State::Done {
+            tracing::warn!(store = %self.store.name, key = %self.key, files_id = %self.at, "upload dropped before its commit, its chunks stay until gc");
+        }
+    }
+}

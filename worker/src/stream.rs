@@ -1,0 +1,44 @@
+//! The byte pipeline (design §7): stages that run at once over a fixed pool of 1 MiB blocks, so that the slowest alone
+//! sets the pace and memory does not grow with the save.
+//!
+//! ```text
+//! dump:     source → blake3 → [inventory] → zstd → sha256 → copies
+//! restore:  store → sha256 → unzstd → blake3 → (last block held back) → sink
+//! ```
+//!
+//! Peak memory of a dump: `blocks` × 1 MiB (half raw, half stored; a block is shared by all copies), the zstd context
+//! (a few MiB at the low levels), and per copy what its store buffers (`file` nothing, `gridfs` two chunks).
+//! Of a restore: `blocks`/2 × 1 MiB raw, the decoder's window (up to 8 MiB), and up to four pieces as the store delivers
+//! them (`file` 1 MiB, `gridfs` its chunk size).
+
+mod block;
+mod dump;
+mod error;
+mod hash;
+mod progress;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+pub use block::{BLOCK_BYTES, Block, BlockPool, Gauge};
+pub use dump::{CopyResult, DumpPlan, Dumped, Tap, dump};
+pub use error::StreamError;
+pub use hash::{Blake3, Sha256, sha256};
+pub use progress::{Progress, StageTime};
+pub use restore::{Expected, Restored, read_back, restore, verify};
+
+/// Blocks per stream when nothing else is asked for: 16 MiB.
+pub const DEFAULT_BLOCKS: usize = 16;
+
+/// The cheapest of the usual levels, until a measurement says otherwise.
+pub const DEFAULT_LEVEL: i32 = 1;
+
+/// Hand-overs between stages hold at most this many blocks; the pools are the real bound.
+const HAND_OVER: usize = 4;
+
+use tokio::task::JoinHandle;
+
+/// Waits for a stage on its own thread. Only a panic makes it fail.
+async fn join<T>(stage: &'static str, handle: JoinHandle<T>) -> Result<T, StreamError> {
+    handle.await.map_err(|_| StreamError::StageDied { stage })
+}
