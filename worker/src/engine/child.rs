@@ -19,7 +19,7 @@ use rustix::{
 /// The first argument that makes the worker's binary behave as a child.
 pub const MARKER: &str = "__child";
 
-/// Exit status when the child could not prepare itself or the tool could not be executed; no PostgreSQL tool uses it.
+/// Exit status when the child could not prepare itself or the tool could not be executed; no `PostgreSQL` tool uses it.
 pub const NOT_STARTED: u8 = 125;
 
 /// Runs the child's side; `args` are those after [`MARKER`]. Returns only when the tool could not be started.

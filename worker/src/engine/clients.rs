@@ -1,4 +1,4 @@
-//! Which PostgreSQL client programs this machine has, and which of them fits a server or a save (guarantees A7, F6).
+//! Which `PostgreSQL` client programs this machine has, and which of them fits a server or a save (guarantees A7, F6).
 
 use std::{
     ffi::OsStr,

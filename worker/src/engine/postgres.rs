@@ -1,4 +1,4 @@
-//! PostgreSQL: `pg_dump`, `pg_dumpall` and `pg_restore` as children, and questions to the target's catalogs.
+//! `PostgreSQL`: `pg_dump`, `pg_dumpall` and `pg_restore` as children, and questions to the target's catalogs.
 //!
 //! The SQL of this directory is about *targets'* catalogs, not about Holdfast's own tables: that alone is in
 //! `shared/src/db`. Names go to the tools by `PGDATABASE` or inside an escaped conninfo, never raw after `-d`: a database
@@ -26,7 +26,7 @@ use super::{
     secrets::SecretDir,
 };
 
-/// The engine for PostgreSQL servers.
+/// The engine for `PostgreSQL` servers.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     /// How its children start.

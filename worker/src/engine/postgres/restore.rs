@@ -88,7 +88,7 @@ fn create_statement(
     let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", ident(database.as_str()));
     let mut add = |word: &str, value: &str| {
         if !value.is_empty() {
-            sql.push_str(&format!(" {word} {}", literal(value)));
+            sql.extend([" ", word, " ", &literal(value)]);
         }
     };
     add("ENCODING", &properties.encoding);
@@ -113,7 +113,7 @@ fn create_statement(
         return Err(EngineError::new(ErrorCode::RestoreIncompatible, message));
     }
     if options.owner == Keep::Keep && !properties.owner.is_empty() {
-        sql.push_str(&format!(" OWNER {}", ident(&properties.owner)));
+        sql.extend([" OWNER ", &ident(&properties.owner)]);
     }
     Ok(sql)
 }
