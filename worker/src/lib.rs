@@ -1,4 +1,16 @@
-//! The worker: engine → stream → store → record → event.
+//! job → event: the pipeline. A worker claims a job, runs its engine, streams the bytes into the stores, writes the
+//! record and lets the relay publish it.
 
+pub mod app;
+pub mod context;
+pub mod dispatch;
+pub mod engine;
+pub mod event;
+pub mod handler;
+pub mod lease;
+pub mod port;
+pub mod record;
+pub mod runner;
 pub mod store;
 pub mod stream;
+pub mod sweeper;

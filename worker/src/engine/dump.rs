@@ -1,0 +1,249 @@
+//! The dangerous sequence as types: read a running dump to its end, wait for the tool, and only then hold the proof that
+//! lets an upload commit (design §3.6).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    process::ChildStdout,
+};
+
+use super::{
+    error::{EngineError, ErrorCode},
+    process::{Ended, Pipes, Process},
+};
+
+/// A dump in the state `S`.
+#[derive(Debug)]
+pub struct Dump<S> {
+    state: S,
+    about: About,
+}
+
+#[derive(Debug)]
+struct About {
+    tool: String,
+    tool_version: String,
+    warnings: Vec<String>,
+}
+
+/// The tool runs.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    reader: Option<DumpReader>,
+    seen: Arc<Mutex<Seen>>,
+    format: Format,
+    classify: fn(&str) -> Option<ErrorCode>,
+}
+
+/// The tool ended with status 0, and every byte it wrote was read: the proof that a dump is whole. It cannot be made or
+/// copied elsewhere.
+#[derive(Debug)]
+pub struct Exited {
+    bytes: u64,
+}
+
+impl Exited {
+    /// How many bytes the tool wrote.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// What a good dump looks like from outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    pub(crate) magic: &'static [u8],
+    /// Must appear within the last 512 bytes.
+    pub(crate) trailer: &'static [u8],
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    bytes: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    end: bool,
+}
+
+const HEAD: usize = 64;
+const TAIL: usize = 512;
+
+impl Seen {
+    fn add(&mut self, block: &[u8]) {
+        self.bytes += block.len() as u64;
+        self.end |= block.is_empty();
+        if self.head.len() < HEAD {
+            self.head.extend_from_slice(&block[..block.len().min(HEAD - self.head.len())]);
+        }
+        self.tail.extend_from_slice(&block[block.len().saturating_sub(TAIL)..]);
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+    }
+
+    fn fault(&self, format: Format) -> Option<String> {
+        let ended_well =
+            format.trailer.is_empty() || self.tail.windows(format.trailer.len()).any(|w| w == format.trailer);
+        match self {
+            Self { end: false, .. } => Some("its output was not read to the end".to_owned()),
+            Self { bytes: 0, .. } => Some("it wrote nothing".to_owned()),
+            _ if !self.head.starts_with(format.magic) => Some("what it wrote does not begin as a dump does".to_owned()),
+            _ if !ended_well => Some("what it wrote does not end as a dump does".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes of a dump. End of file says nothing about success: ask [`Dump::finish`].
+#[derive(Debug)]
+pub struct DumpReader {
+    stdout: ChildStdout,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl AsyncRead for DumpReader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = poll {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(&buf.filled()[before..]);
+        }
+        poll
+    }
+}
+
+impl<S> Dump<S> {
+    /// The tool's name and version, for the manifest: `("pg_dump", "15.20")`.
+    pub fn tool(&self) -> (&str, &str) {
+        (&self.about.tool, &self.about.tool_version)
+    }
+
+    /// What the save's readers should know.
+    pub fn warnings(&self) -> &[String] {
+        &self.about.warnings
+    }
+}
+
+impl Dump<Running> {
+    pub(crate) fn of_process(
+        (process, pipes): (Process, Pipes),
+        (tool, tool_version): (&str, String),
+        warnings: Vec<String>,
+        format: Format,
+        classify: fn(&str) -> Option<ErrorCode>,
+    ) -> Self {
+        let seen = Arc::<Mutex<Seen>>::default();
+        let reader = Some(DumpReader { stdout: pipes.stdout, seen: Arc::clone(&seen) });
+        let about = About { tool: tool.to_owned(), tool_version, warnings };
+        Self { state: Running { process, reader, seen, format, classify }, about }
+    }
+
+    /// The process id of the tool, for logs.
+    pub fn process_id(&self) -> u32 {
+        self.state.process.id()
+    }
+
+    /// The bytes; None when it was taken before.
+    pub fn reader(&mut self) -> Option<DumpReader> {
+        self.state.reader.take()
+    }
+
+    /// Waits for the tool, after its output was read to the end. Anything but status 0, all bytes read, and the right
+    /// beginning and end is an error. Without a reader taken, the tool's output has nowhere to go: it is stopped.
+    pub async fn finish(self) -> Result<Dump<Exited>, EngineError> {
+        let Running { process, reader, seen, format, classify } = self.state;
+        // A reader that nobody took would keep the tool writing for ever; closed, the tool ends by itself.
+        drop(reader);
+        let tool = &self.about.tool;
+        let ended = process.ended().await.map_err(|error| lost(tool, error))?;
+        if !ended.is_success() {
+            return Err(failure(tool, ended, classify));
+        }
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = seen.fault(format) {
+            let message = format!("{tool} ended with status 0, but {fault}");
+            return Err(EngineError::new(ErrorCode::EmptyOrBadFormat, message).with_exit(ended.exit, ended.stderr));
+        }
+        let state = Exited { bytes: seen.bytes };
+        drop(seen);
+        Ok(Dump { state, about: self.about })
+    }
+
+    /// Ends the tool and all it started.
+    pub async fn stop(self) -> Result<(), EngineError> {
+        let tool = self.about.tool;
+        self.state.process.stop().await.map(drop).map_err(|error| lost(&tool, error))
+    }
+}
+
+impl Dump<Exited> {
+    /// The proof that a commit asks for.
+    pub fn exited(&self) -> &Exited {
+        &self.state
+    }
+}
+
+/// The error for a tool that did not end well.
+pub(crate) fn failure(tool: &str, ended: Ended, classify: fn(&str) -> Option<ErrorCode>) -> EngineError {
+    use super::error::Exit;
+    if ended.stopped {
+        return EngineError::cancelled().with_exit(ended.exit, ended.stderr);
+    }
+    let (code, message) = match ended.exit {
+        Exit::Signal(signal) => (ErrorCode::ToolKilled, format!("{tool} was killed by signal {signal}")),
+        Exit::Code(code) if code == i32::from(super::child::NOT_STARTED) => {
+            (ErrorCode::ToolNotStarted, format!("{tool} could not be started"))
+        }
+        exit @ Exit::Code(_) => {
+            let code = classify(ended.raw_stderr()).unwrap_or(ErrorCode::ToolFailed);
+            // The last line is what the tool gave up on; all of it is kept beside the message.
+            let last = ended.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+            (code, format!("{tool} failed with {exit}: {last}"))
+        }
+    };
+    EngineError::new(code, message).with_exit(ended.exit, ended.stderr)
+}
+
+pub(crate) fn lost(tool: &str, error: io::Error) -> EngineError {
+    EngineError::new(ErrorCode::Internal, format!("{tool} could not be waited for")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT: Format = Format { magic: b"PGDMP", trailer: b"done" };
+
+    fn seen(blocks: &[&[u8]]) -> Seen {
+        let mut seen = Seen::default();
+        blocks.iter().for_each(|block| seen.add(block));
+        seen
+    }
+
+    #[test]
+    fn only_a_dump_that_was_read_to_its_end_passes() {
+        assert_eq!(seen(&[b"PG", b"DMP..do", b"ne", b""]).fault(FORMAT), None);
+        assert!(seen(&[b"PGDMP..done"]).fault(FORMAT).unwrap().contains("not read to the end"));
+        assert!(seen(&[b""]).fault(FORMAT).unwrap().contains("nothing"));
+        assert!(seen(&[b"PGDUM..done", b""]).fault(FORMAT).unwrap().contains("begin"));
+        assert!(seen(&[b"PGDMP..don", b""]).fault(FORMAT).unwrap().contains("end"));
+    }
+
+    #[test]
+    fn the_tail_is_the_end_however_the_blocks_fall() {
+        let long = vec![b'x'; 3 * TAIL];
+        let seen = seen(&[&long, b"y", &long, b"end"]);
+        assert_eq!(seen.tail.len(), TAIL);
+        assert!(seen.tail.ends_with(b"xend"));
+        assert_eq!(seen.bytes, 6 * TAIL as u64 + 4);
+    }
+}

@@ -1,0 +1,169 @@
+//! `PostgreSQL`: `pg_dump`, `pg_dumpall` and `pg_restore` as children, and questions to the target's catalogs.
+//!
+//! The SQL of this directory is about *targets'* catalogs, not about Holdfast's own tables: that alone is in
+//! `shared/src/db`. Names go to the tools by `PGDATABASE` or inside an escaped conninfo, never raw after `-d`: a database
+//! name with `=` in it would be taken for a connection string, and the password sent to wherever it points.
+
+pub(crate) mod classify;
+mod connect;
+mod dump;
+mod globals;
+mod probe;
+mod restore;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use async_trait::async_trait;
+use shared::name::DatabaseName;
+use tokio_util::sync::CancellationToken;
+
+use self::connect::cancellable;
+use super::{
+    Connection, Created, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals, ProbeReport,
+    Restore, RestoreOptions, Running,
+    clients::{Client, Clients},
+    process::{Launcher, Tool},
+    secrets::SecretDir,
+};
+
+/// The engine for `PostgreSQL` servers.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// How its children start.
+    pub launcher: Launcher,
+    /// The client programs of this machine.
+    pub clients: Clients,
+    /// Where the private directories of children are; see [`super::secrets::choose_run_dir`].
+    pub run_dir: PathBuf,
+}
+
+impl Postgres {
+    /// A tool with the environment in which libpq reaches this server as this user and nothing else: no service file, no
+    /// key or certificate of the worker's user, no prompt.
+    fn tool(
+        &self,
+        at: &Connection,
+        database: Option<&DatabaseName>,
+        client: &Client,
+        name: &str,
+    ) -> Result<Tool, EngineError> {
+        let tag = format!("{}-{}", at.session.job, at.session.epoch);
+        let private = |error| {
+            EngineError::new(ErrorCode::ToolNotStarted, "the private directory for the password could not be written")
+                .with_source(error)
+        };
+        let dir = SecretDir::create(&self.run_dir, &tag).map_err(private)?;
+        let pgpass = dir.write_pgpass(&at.host, at.port, &at.user, &at.password).map_err(private)?;
+        let nothing: OsString = dir.path().join("none").into();
+        let mut env: Vec<(&'static str, OsString)> = vec![
+            ("PGHOST", at.host.as_str().into()),
+            ("PGPORT", at.port.to_string().into()),
+            ("PGUSER", at.user.as_str().into()),
+            ("PGPASSFILE", pgpass.into()),
+            ("PGAPPNAME", at.session.to_string().into()),
+            ("PGCONNECT_TIMEOUT", "10".into()),
+            ("PGOPTIONS", "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=0".into()),
+            ("PGSYSCONFDIR", dir.path().into()),
+            ("PGSERVICEFILE", nothing.clone()),
+            ("PGSSLCERT", nothing.clone()),
+            ("PGSSLKEY", nothing.clone()),
+            ("PGGSSENCMODE", "disable".into()),
+            ("PGSSLMODE", at.tls.as_libpq().into()),
+        ];
+        let root = match &at.ca_pem {
+            Some(pem) if at.tls.verifies() => dir.write("ca.pem", pem.as_bytes()).map_err(private)?.into(),
+            None if at.tls.verifies() => connect::SYSTEM_CA.into(),
+            // libpq would verify in mode `require` too if it found a CA in a home directory.
+            _ => nothing,
+        };
+        env.push(("PGSSLROOTCERT", root));
+        if client.major >= 16 && !at.tls.verifies() {
+            // Who answers is not proven, so it shall not get the password in the clear by asking for it.
+            env.push(("PGREQUIREAUTH", "scram-sha-256".into()));
+        }
+        env.extend(database.map(|database| ("PGDATABASE", database.as_str().into())));
+        Ok(Tool { path: client.tool(name), env, secrets: vec![at.password.clone()], dir: Some(dir), ..Tool::default() })
+    }
+}
+
+fn not_started(tool: &str) -> impl FnOnce(std::io::Error) -> EngineError {
+    move |error| EngineError::new(ErrorCode::ToolNotStarted, format!("{tool} could not be started")).with_source(error)
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    async fn probe(
+        &self,
+        at: &Connection,
+        database: &DatabaseName,
+        cancel: &CancellationToken,
+    ) -> Result<ProbeReport, EngineError> {
+        cancellable(cancel, probe::probe(at, database)).await
+    }
+
+    async fn end_older_sessions(
+        &self,
+        at: &Connection,
+        database: &DatabaseName,
+        cancel: &CancellationToken,
+    ) -> Result<usize, EngineError> {
+        cancellable(cancel, restore::end_older_sessions(at, database)).await
+    }
+
+    async fn dump(
+        &self,
+        at: &Connection,
+        database: &DatabaseName,
+        options: &DumpOptions,
+        probe: &ProbeReport,
+        cancel: &CancellationToken,
+    ) -> Result<Dump<Running>, EngineError> {
+        self.start_dump(at, database, options, probe, cancel).await
+    }
+
+    async fn dump_globals(
+        &self,
+        at: &Connection,
+        probe: &ProbeReport,
+        cancel: &CancellationToken,
+    ) -> Result<Globals, EngineError> {
+        self.start_globals(at, probe, cancel).await
+    }
+
+    async fn create(
+        &self,
+        at: &Connection,
+        database: &DatabaseName,
+        properties: &DatabaseProperties,
+        options: &RestoreOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Created, EngineError> {
+        cancellable(cancel, restore::create(at, database, properties, options)).await
+    }
+
+    async fn restore(
+        &self,
+        at: &Connection,
+        created: &Created,
+        tool_major: u32,
+        options: &RestoreOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Restore, EngineError> {
+        self.start_restore(at, created, tool_major, options, cancel).await
+    }
+
+    async fn settle(
+        &self,
+        at: &Connection,
+        created: &Created,
+        properties: &DatabaseProperties,
+        options: &RestoreOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, EngineError> {
+        cancellable(cancel, restore::settle(at, created, properties, options)).await
+    }
+
+    async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError> {
+        restore::discard(at, &created).await
+    }
+}
