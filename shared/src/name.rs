@@ -83,7 +83,9 @@ fn check_slug(text: &str) -> Result<(), &'static str> {
     match bytes {
         [] => Err("is empty: give 1 to 63 lower-case letters, digits and hyphens"),
         _ if bytes.len() > 63 => Err("is longer than 63 characters"),
-        [first, .., last] if !plain(first) || !plain(last) => Err("must begin and end with a lower-case letter or a digit"),
+        [first, .., last] if !plain(first) || !plain(last) => {
+            Err("must begin and end with a lower-case letter or a digit")
+        }
         _ if bytes.iter().all(|b| plain(b) || *b == b'-') && bytes != b"-" => Ok(()),
         _ => Err("may hold only lower-case letters, digits and hyphens"),
     }
