@@ -1,7 +1,16 @@
 //! Holdfast's own tables. All SQL of the project lives in this directory, a table or a read model per file, as plain
 //! functions on a connection: whoever calls decides what is one transaction.
 
+pub mod claim;
+pub mod finish;
+pub mod jobs;
 pub mod migrate;
+pub mod objects;
+pub mod outbox;
+pub mod saves;
+pub mod sweep;
+pub mod work;
+pub mod workers;
 
 pub use migrate::MIGRATOR;
 
@@ -47,4 +56,22 @@ impl DbError {
 pub fn ensure_rows(table: &'static str, result: &sqlx::postgres::PgQueryResult, expected: u64) -> Result<(), DbError> {
     let actual = result.rows_affected();
     if actual == expected { Ok(()) } else { Err(DbError::Rows { table, expected, actual }) }
+}
+
+/// How many rows a filter matches, counted no further than to a bound so that a list stays fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    pub total: i64,
+    /// Whether there may be more than `total`.
+    pub is_lower_bound: bool,
+}
+
+impl Counted {
+    /// How far is counted.
+    pub const BOUND: i64 = 10_000;
+
+    #[must_use]
+    pub fn of(counted: i64) -> Self {
+        Self { total: counted.min(Self::BOUND), is_lower_bound: counted > Self::BOUND }
+    }
 }

@@ -5,6 +5,14 @@
 pub mod config;
 #[cfg(feature = "db")]
 pub mod db;
+#[cfg(feature = "queue")]
+pub mod enqueue;
+pub mod event;
 pub mod id;
+pub mod job;
+pub mod manifest;
 pub mod name;
+#[cfg(feature = "queue")]
+pub mod queue;
+pub mod save;
 pub mod secret;

@@ -1,0 +1,103 @@
+//! Objects: named by a committed row before their first byte, so that nothing can lie in a store that no row knows.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::{DbError, claim::{Fence, owns}, ensure_rows};
+use crate::{
+    id::{ObjectId, SaveId},
+    save::ObjectState,
+};
+
+/// An object about to be written.
+#[derive(Debug, Clone)]
+pub struct NewObject {
+    pub id: ObjectId,
+    pub save_id: SaveId,
+    pub store: String,
+    pub key: String,
+    pub part: String,
+    pub upload_ref: String,
+}
+
+/// An object as it stands.
+#[derive(Debug, Clone, FromRow)]
+pub struct ObjectRow {
+    pub id: ObjectId,
+    pub save_id: SaveId,
+    pub epoch: i64,
+    pub store: String,
+    pub key: String,
+    pub part: String,
+    pub upload_ref: String,
+    pub state: ObjectState,
+    pub raw_bytes: Option<i64>,
+    pub stored_bytes: Option<i64>,
+    pub blake3: Option<Vec<u8>>,
+    pub sha256: Option<Vec<u8>>,
+}
+
+/// What is known of an object once its bytes lie there.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredFacts {
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    pub blake3: [u8; 32],
+    pub sha256: [u8; 32],
+}
+
+/// Names an object that is about to be written. `false`: the lease is lost, write nothing.
+///
+/// Run it in a transaction of its own and commit before the first byte.
+pub async fn insert(tx: &mut PgConnection, fence: Fence, object: &NewObject) -> Result<bool, DbError> {
+    if !owns(tx, fence).await? {
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO save_objects (id, save_id, job_id, epoch, store, key, part, upload_ref) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)")
+        .bind(object.id)
+        .bind(object.save_id)
+        .bind(fence.job)
+        .bind(fence.epoch)
+        .bind(&object.store)
+        .bind(&object.key)
+        .bind(&object.part)
+        .bind(&object.upload_ref)
+        .execute(tx)
+        .await?;
+    Ok(true)
+}
+
+/// Uploading → stored, inside the fenced finish of the backup.
+pub async fn set_stored(conn: &mut PgConnection, id: ObjectId, facts: &StoredFacts) -> Result<(), DbError> {
+    let done = sqlx::query(
+        "UPDATE save_objects SET state = 'stored', raw_bytes = $2, stored_bytes = $3, blake3 = $4, sha256 = $5,
+             updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'",
+    )
+    .bind(id)
+    .bind(i64::try_from(facts.raw_bytes).unwrap_or(i64::MAX))
+    .bind(i64::try_from(facts.stored_bytes).unwrap_or(i64::MAX))
+    .bind(facts.blake3.as_slice())
+    .bind(facts.sha256.as_slice())
+    .execute(conn)
+    .await?;
+    ensure_rows("save_objects", &done, 1)
+}
+
+/// Uploading → deleted: the attempt that wrote it has removed it again. Not fenced: it speaks of this object alone.
+pub async fn set_discarded(conn: &mut PgConnection, id: ObjectId) -> Result<(), DbError> {
+    sqlx::query("UPDATE save_objects SET state = 'deleted', updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The objects of a save, in the order they were named.
+pub async fn of_save(conn: &mut PgConnection, save: SaveId) -> Result<Vec<ObjectRow>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT id, save_id, epoch, store, key, part, upload_ref, state, raw_bytes, stored_bytes, blake3, sha256
+         FROM save_objects WHERE save_id = $1 ORDER BY id",
+    )
+    .bind(save)
+    .fetch_all(conn)
+    .await?)
+}

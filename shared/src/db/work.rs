@@ -1,0 +1,68 @@
+//! What a worker must know of a target to work on it: its service, server, and the sealed credential of the occasion.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::DbError;
+use crate::{
+    id::{CredentialId, ServerId, ServiceId, TargetId},
+    secret::Sealed,
+};
+
+/// A target with all that a job on it needs. The password is still sealed.
+#[derive(Debug, Clone, FromRow)]
+pub struct TargetWork {
+    pub target_id: TargetId,
+    pub target: String,
+    pub database: String,
+    pub service_id: ServiceId,
+    pub service: String,
+    pub server_id: ServerId,
+    pub engine: String,
+    pub host: String,
+    pub port: i32,
+    pub tls_mode: String,
+    pub tls_ca_pem: Option<String>,
+    pub maintenance_database: String,
+    pub credential_id: CredentialId,
+    pub user_name: String,
+    pub sealed_version: i16,
+    pub key_id: String,
+    pub encapped: Vec<u8>,
+    pub ciphertext: Vec<u8>,
+}
+
+impl TargetWork {
+    /// The sealed password, for [`crate::secret::open`].
+    #[must_use]
+    pub fn sealed(&self) -> Sealed {
+        Sealed {
+            version: self.sealed_version,
+            key_id: self.key_id.clone(),
+            encapped: self.encapped.clone(),
+            ciphertext: self.ciphertext.clone(),
+        }
+    }
+}
+
+/// Which of a target's credentials a job uses. A restore falls back to the backup credential where no other is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Backup,
+    Restore,
+}
+
+/// Loads a target for work.
+pub async fn target(conn: &mut PgConnection, id: TargetId, purpose: Purpose) -> Result<Option<TargetWork>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT t.id AS target_id, t.name AS target, t.database, v.id AS service_id, v.name AS service, s.id AS server_id,
+             s.engine, s.host, s.port, s.tls_mode, s.tls_ca_pem, s.maintenance_database,
+             c.id AS credential_id, c.user_name, c.sealed_version, c.key_id, c.encapped, c.ciphertext
+         FROM targets t JOIN services v ON v.id = t.service_id JOIN servers s ON s.id = t.server_id
+         JOIN credentials c ON c.id = CASE WHEN $2 THEN coalesce(t.restore_credential_id, t.backup_credential_id) ELSE t.backup_credential_id END
+         WHERE t.id = $1",
+    )
+    .bind(id)
+    .bind(purpose == Purpose::Restore)
+    .fetch_optional(conn)
+    .await?)
+}

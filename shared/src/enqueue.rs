@@ -1,0 +1,220 @@
+//! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
+
+use sqlx::PgConnection;
+
+use crate::{
+    db::{DbError, finish, jobs, saves},
+    id::{AdminId, JobId, SaveId, TargetId},
+    job::{BackupJob, JobState, OwnerPolicy, Payload, PrivilegePolicy, ProbeJob, RestoreJob, TableName},
+    name::DatabaseName,
+    queue::{self, QueueError},
+    save::{Mode, Origin, SaveState, Scope},
+};
+
+/// Why nothing was enqueued.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    #[error("there is no target {0}")]
+    TargetMissing(TargetId),
+    #[error("there is no save {0}")]
+    SaveMissing(SaveId),
+    #[error("save {id} is {state}: only an available save can be restored")]
+    SaveNotAvailable { id: SaveId, state: SaveState },
+    #[error("there is no job {0}")]
+    JobMissing(JobId),
+    #[error("job {id} is {}: only a job that failed or was cancelled can be retried", state.as_str())]
+    NotRetryable { id: JobId, state: JobState },
+    #[error("store {store:?} is not one of the target's stores ({known})")]
+    StoreUnknown { store: String, known: String },
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// Who asks, and how urgent it is.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    pub by: Option<AdminId>,
+    pub request_id: Option<String>,
+    pub trace_id: Option<String>,
+    /// 0 to 9; `None`: 5.
+    pub priority: Option<i16>,
+}
+
+/// A backup that is wanted.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    pub target_id: TargetId,
+    pub mode: Mode,
+    pub tables: Vec<TableName>,
+    pub exclude_tables: Vec<TableName>,
+    /// Some of the target's stores; empty: all of them.
+    pub stores: Vec<String>,
+    pub origin: Origin,
+    pub note: String,
+}
+
+/// A restore that is wanted, into a database that does not exist yet.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    pub save_id: SaveId,
+    /// Whose server and credential; `None`: those of the save's own target.
+    pub target_id: Option<TargetId>,
+    pub database: DatabaseName,
+    pub owner: OwnerPolicy,
+    pub privileges: PrivilegePolicy,
+}
+
+const DEFAULT_PRIORITY: i16 = 5;
+/// Attempts of a job that a retry may help (guarantees B9).
+const ATTEMPTS: i32 = 5;
+const RESTORE_ATTEMPTS: i32 = 3;
+
+/// Enqueues a backup and its pending save.
+pub async fn backup(tx: &mut PgConnection, wanted: BackupRequest, asked: &Asked) -> Result<(JobId, SaveId), EnqueueError> {
+    let place = jobs::place(tx, wanted.target_id).await?.ok_or(EnqueueError::TargetMissing(wanted.target_id))?;
+    if let Some(store) = wanted.stores.iter().find(|store| !place.stores.contains(store)) {
+        return Err(EnqueueError::StoreUnknown { store: store.clone(), known: place.stores.join(", ") });
+    }
+    let stores = if wanted.stores.is_empty() { place.stores.clone() } else { wanted.stores };
+    let (job, save) = (JobId::generate(), SaveId::generate());
+    let is_full = wanted.mode == Mode::All && wanted.tables.is_empty() && wanted.exclude_tables.is_empty();
+    let required = place.required_copies.min(i32::try_from(stores.len()).unwrap_or(i32::MAX));
+    saves::insert(
+        tx,
+        &saves::NewSave {
+            id: save,
+            target_id: wanted.target_id,
+            service_id: place.service_id,
+            scope: if is_full { Scope::Full } else { Scope::Partial },
+            origin: wanted.origin,
+            mode: wanted.mode,
+            stores,
+            required_copies: required,
+            requested_by: asked.by,
+            note: wanted.note,
+        },
+    )
+    .await?;
+    let payload = Payload::Backup(BackupJob {
+        v: 1,
+        save_id: save,
+        target_id: wanted.target_id,
+        mode: wanted.mode,
+        tables: wanted.tables,
+        exclude_tables: wanted.exclude_tables,
+    });
+    let mut row = new_job(job, payload, wanted.target_id, &place, asked);
+    row.save_id = Some(save);
+    row.exclusive_key = Some(format!("target:{}", wanted.target_id));
+    submit(tx, &row).await?;
+    saves::set_job(tx, save, job).await?;
+    Ok((job, save))
+}
+
+/// Enqueues a restore into a new database.
+pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
+    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
+    if save.state != SaveState::Available {
+        return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
+    }
+    let target_id = wanted.target_id.unwrap_or(save.target_id);
+    let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
+    let payload = Payload::Restore(RestoreJob {
+        v: 1,
+        save_id: wanted.save_id,
+        target_id,
+        database: wanted.database.clone(),
+        owner: wanted.owner,
+        privileges: wanted.privileges,
+    });
+    let job = JobId::generate();
+    let mut row = new_job(job, payload, target_id, &place, asked);
+    row.reads_save_id = Some(wanted.save_id);
+    // The target itself is not written; the new database is. Two restores into one name exclude each other.
+    row.exclusive_key = Some(format!("database:{}:{}", place.server_id, wanted.database));
+    row.max_attempts = RESTORE_ATTEMPTS;
+    submit(tx, &row).await?;
+    Ok(job)
+}
+
+/// Enqueues a look at a target.
+pub async fn probe(tx: &mut PgConnection, target_id: TargetId, asked: &Asked) -> Result<JobId, EnqueueError> {
+    let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
+    let job = JobId::generate();
+    let mut row = new_job(job, Payload::Probe(ProbeJob { v: 1, target_id }), target_id, &place, asked);
+    // Somebody waits for the answer, and a second question costs less than a second attempt.
+    row.max_attempts = 1;
+    submit(tx, &row).await?;
+    Ok(job)
+}
+
+/// Makes a new job of one that failed or was cancelled. A backup gets a new save: the failed one stays as it is.
+pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<JobId, EnqueueError> {
+    let old = jobs::get(tx, id).await?.ok_or(EnqueueError::JobMissing(id))?;
+    if !matches!(old.state, JobState::Failed | JobState::Cancelled) {
+        return Err(EnqueueError::NotRetryable { id, state: old.state });
+    }
+    let asked = Asked { priority: asked.priority.or(Some(old.priority)), ..asked.clone() };
+    let new = match old.decode()? {
+        Payload::Backup(job) => {
+            let before = saves::get(tx, job.save_id).await?.ok_or(EnqueueError::SaveMissing(job.save_id))?;
+            let stores = saves::copies(tx, job.save_id).await?.into_iter().map(|copy| copy.store).collect();
+            let wanted = BackupRequest {
+                target_id: job.target_id,
+                mode: job.mode,
+                tables: job.tables,
+                exclude_tables: job.exclude_tables,
+                stores,
+                origin: before.origin,
+                note: before.note,
+            };
+            backup(tx, wanted, &asked).await?.0
+        }
+        Payload::Restore(job) => {
+            let wanted = RestoreRequest {
+                save_id: job.save_id,
+                target_id: Some(job.target_id),
+                database: job.database,
+                owner: job.owner,
+                privileges: job.privileges,
+            };
+            restore(tx, wanted, &asked).await?
+        }
+        Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
+    };
+    jobs::set_retry_of(tx, new, id).await?;
+    Ok(new)
+}
+
+fn new_job(id: JobId, payload: Payload, target_id: TargetId, place: &jobs::Place, asked: &Asked) -> jobs::NewJob {
+    jobs::NewJob {
+        id,
+        payload,
+        priority: asked.priority.unwrap_or(DEFAULT_PRIORITY),
+        worker_group: place.worker_group.clone(),
+        service_id: Some(place.service_id),
+        target_id: Some(target_id),
+        server_id: Some(place.server_id),
+        save_id: None,
+        reads_save_id: None,
+        exclusive_key: None,
+        group_id: None,
+        after_job_id: None,
+        retry_of: None,
+        max_attempts: ATTEMPTS,
+        deadline_s: place.deadline_s,
+        stall_s: place.stall_s,
+        requested_by: asked.by,
+        request_id: asked.request_id.clone(),
+        trace_id: asked.trace_id.clone(),
+    }
+}
+
+async fn submit(tx: &mut PgConnection, job: &jobs::NewJob) -> Result<(), EnqueueError> {
+    jobs::insert(tx, job).await?;
+    finish::announce(tx, job.id).await?;
+    queue::hint(tx, &[job.id]).await?;
+    Ok(())
+}

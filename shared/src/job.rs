@@ -1,0 +1,101 @@
+//! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
+
+mod backup;
+mod probe;
+mod restore;
+
+use serde::{Deserialize, Serialize};
+
+pub use backup::{BackupJob, TableName};
+pub use probe::ProbeJob;
+pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
+
+/// What a job does, with what it needs to know. The tag is the job's kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Payload {
+    Backup(BackupJob),
+    Restore(RestoreJob),
+    Probe(ProbeJob),
+}
+
+impl Payload {
+    /// The kind, as it stands in `jobs.kind`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+            Self::Probe(_) => "probe",
+        }
+    }
+}
+
+/// The life of a job (design §4). Terminal is terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(type_name = "text", rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What went wrong, for people and programs: a stable code, what and where, what to do. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable and machine-readable, such as `authentication_failed`.
+    pub code: String,
+    /// What happened, and where.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    /// Whether another attempt may help.
+    pub retryable: bool,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn permanent(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), retryable: false }
+    }
+
+    #[must_use]
+    pub fn retryable(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), retryable: true }
+    }
+}
+
+/// How far a running job is; written to its row at most every second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    /// Raw bytes per second since the phase began.
+    pub bytes_per_s: u64,
+    /// What the server said the database's size is: an estimate of the raw bytes to come, not a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_bytes: Option<u64>,
+    pub elapsed_ms: u64,
+}

@@ -1,0 +1,31 @@
+//! Dump a target into its stores.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{SaveId, TargetId},
+    name::DatabaseName,
+    save::Mode,
+};
+
+/// A table by its literal schema and name. An identifier has the bounds of a database's name (NAMEDATALEN − 1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableName {
+    pub schema: DatabaseName,
+    pub table: DatabaseName,
+}
+
+/// The payload of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupJob {
+    pub v: u16,
+    pub save_id: SaveId,
+    pub target_id: TargetId,
+    pub mode: Mode,
+    /// Only these tables; empty: all.
+    #[serde(default)]
+    pub tables: Vec<TableName>,
+    #[serde(default)]
+    pub exclude_tables: Vec<TableName>,
+}

@@ -1,0 +1,94 @@
+//! The manifest: what a save contains, how to read it, how to check it (design §6). Written as `manifest.json` beside
+//! the objects, as their last, and kept in the save's row. Version 1.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{InstallationId, SaveId},
+    job::TableName,
+    name::{DatabaseName, Slug, StoreKey},
+    save::{Mode, Origin, Scope},
+};
+
+/// The format this code writes. A reader refuses what is newer.
+pub const FORMAT: u32 = 1;
+
+/// The name of the manifest among the objects of a copy.
+pub const PART: &str = "manifest.json";
+
+/// A save, described so that it can be read and checked without Holdfast's tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub installation: InstallationId,
+    pub save: SaveId,
+    pub version: i32,
+    pub service: Slug,
+    pub target: Slug,
+    pub engine: String,
+    pub database: DatabaseName,
+    pub server_version: String,
+    pub tool: String,
+    pub tool_version: String,
+    /// The tool's major version: a restore needs this one or a later one.
+    pub tool_major: u32,
+    pub holdfast_version: String,
+    pub scope: Scope,
+    pub origin: Origin,
+    pub mode: Mode,
+    #[serde(default)]
+    pub tables: Vec<TableName>,
+    #[serde(default)]
+    pub exclude_tables: Vec<TableName>,
+    pub consistency: Consistency,
+    /// What was done to the raw bytes, in order: undo it from the last to the first.
+    pub encodings: Vec<Encoding>,
+    /// What the database is apart from its contents: owner, encoding, collation, ACL, settings.
+    pub database_properties: serde_json::Value,
+    pub read_back: BTreeMap<Slug, String>,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: DateTime<Utc>,
+    pub objects: Vec<ManifestObject>,
+    /// Rows, bytes and digest per table or collection, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<serde_json::Value>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What moment a dump shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// One transaction snapshot.
+    Snapshot,
+    /// A snapshot and the log up to one moment.
+    PointInTime,
+    /// Each part of its own moment.
+    None,
+}
+
+/// One reversible change of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    Zstd,
+    Age,
+}
+
+/// One object: where it lies relative to the save's directory, and what proves it whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestObject {
+    /// `dump.0001`, `globals.sql.zst`: the last segment of the key.
+    pub part: String,
+    pub key: StoreKey,
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    /// BLAKE3 of the raw bytes, in hex.
+    pub blake3: String,
+    /// SHA-256 of the stored bytes, in hex: `sha256sum` checks it.
+    pub sha256: String,
+}
