@@ -1,1 +1,13 @@
+//! The control API: request → job. Thin and stateless; it never runs a dump and cannot open a credential.
 
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod cli;
+pub mod error;
+pub mod extract;
+pub mod gate;
+pub mod page;
+pub mod rbac;
+pub mod routes;
+pub mod state;

@@ -1,0 +1,1 @@
+//! The corpus of bad tokens is added with the HTTP tests; see below.

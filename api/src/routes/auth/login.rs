@@ -1,0 +1,98 @@
+//! `POST /v1/auth/login`: a name and a password for an access token.
+
+use axum::{Extension, Json as Answer, extract::State};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use shared::{
+    db::{admins, audit, sessions},
+    id::SessionId,
+};
+
+use crate::{
+    auth::{password::Verdict, token::Subject},
+    error::ApiError,
+    extract::Json,
+    gate::Context,
+    state::AppState,
+};
+
+const MAX_FAILURES: i64 = 10;
+const WINDOW_S: f64 = 900.0;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    name: String,
+    password: SecretString,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LoggedIn {
+    access_token: String,
+    token_type: &'static str,
+    expires_at: chrono::DateTime<chrono::Utc>,
+    session_expires_at: chrono::DateTime<chrono::Utc>,
+}
+
+pub async fn handle(
+    State(state): State<AppState>,
+    Extension(context): Extension<Context>,
+    Json(body): Json<Login>,
+) -> Result<Answer<LoggedIn>, ApiError> {
+    let name: String = body.name.to_lowercase().chars().take(128).collect();
+    if name.contains('\0') {
+        return Err(ApiError::field("/name", "holds a NUL character"));
+    }
+    // The attempt is counted as failed before it is checked and forgotten when it was right: guesses in parallel cannot
+    // all pass the same count, and no connection is held while a hash is computed.
+    let mut tx = state.pool.begin().await?;
+    sessions::lock_logins(&mut tx, &name, &context.address).await?;
+    let (failures, wait_s) = sessions::recent_failures(&mut tx, &name, &context.address, WINDOW_S).await?;
+    if failures >= MAX_FAILURES {
+        return Err(ApiError::TooManyRequests { retry_after_s: u64::try_from(wait_s).unwrap_or(1).max(1) });
+    }
+    sessions::record_failure(&mut tx, &name, &context.address).await?;
+    let admin = admins::by_name(&mut tx, &name).await?;
+    tx.commit().await?;
+
+    let internal = |error| ApiError::Internal(Box::new(error));
+    let verdict = match &admin {
+        Some(admin) => state.passwords.verify(body.password.clone(), admin.password_hash.clone()).await.map_err(internal)?,
+        None => state.passwords.verify_nobody(body.password.clone()).await.map_err(internal)?,
+    };
+    let admin = admin.filter(|admin| verdict != Verdict::Wrong && admin.disabled_at.is_none());
+    let mut entry = audit::Entry {
+        admin_id: admin.as_ref().map(|admin| admin.id),
+        admin_name: Some(&name),
+        action: "auth.login",
+        outcome: if admin.is_some() { audit::Outcome::Allowed } else { audit::Outcome::Failed },
+        address: Some(&context.address),
+        request_id: Some(&context.request_id),
+        ..audit::Entry::default()
+    };
+    let Some(admin) = &admin else {
+        let mut conn = state.pool.acquire().await?;
+        audit::insert(&mut conn, &entry).await?;
+        return Err(ApiError::BadCredentials);
+    };
+    let rehashed = match verdict {
+        Verdict::RightButOld => state.passwords.hash(body.password).await.ok(),
+        _ => None,
+    };
+    let mut tx = state.pool.begin().await?;
+    if let Some(hash) = rehashed {
+        admins::set_password_hash(&mut tx, admin.id, &hash).await?;
+    }
+    sessions::clear_failures(&mut tx, &name, &context.address).await?;
+    let session = SessionId::generate();
+    let session_end = sessions::open(&mut tx, session, admin.id, Some(&context.address), state.session_life_s).await?;
+    entry.resource_type = Some("session");
+    entry.resource_id = Some(session.to_string());
+    audit::insert(&mut tx, &entry).await?;
+    tx.commit().await?;
+
+    let subject = Subject { admin: admin.id, session, version: admin.token_version };
+    let (access_token, exp) = state.tokens.issue(subject, chrono::Utc::now().timestamp(), session_end.timestamp())?;
+    let expires_at = chrono::DateTime::from_timestamp(exp, 0).unwrap_or(session_end);
+    Ok(Answer(LoggedIn { access_token, token_type: "Bearer", expires_at, session_expires_at: session_end }))
+}

@@ -1,0 +1,32 @@
+//! `GET /v1/credentials`: a page of what the caller may see.
+
+use axum::{
+    extract::{OriginalUri, State},
+    response::Response,
+};
+use serde::Deserialize;
+use shared::db::credentials;
+
+use super::Credential;
+use crate::{auth::Identity, error::ApiError, extract::Query, page::Page, rbac::{Permission, authorize}, state::AppState};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    page: Option<u32>,
+    limit: Option<u32>,
+}
+
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    OriginalUri(uri): OriginalUri,
+    Query(query): Query<Filter>,
+) -> Result<Response, ApiError> {
+    let page = Page::new(query.page, query.limit)?;
+    authorize(&who, Permission::CredentialRead, None)?;
+    let mut conn = state.pool.acquire().await?;
+    let (rows, total) = credentials::list(&mut conn, page.limit(), page.offset()).await?;
+    let items: Vec<Credential> = rows.into_iter().map(Into::into).collect();
+    Ok(page.answer(&uri, &items, total, true))
+}

@@ -1,0 +1,3 @@
+//! Published facts.
+
+pub mod list;

@@ -1,0 +1,7 @@
+//! `GET /healthz`: the process answers. Depends on nothing.
+
+use axum::Json;
+
+pub async fn handle() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "status": "ok" }))
+}

@@ -1,0 +1,100 @@
+//! Targets, and what is asked of them.
+
+pub mod backups;
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod probe;
+pub mod update;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::{
+    db::targets::TargetRow,
+    id::{CredentialId, ServerId, ServiceId, TargetId},
+    name::{DatabaseName, Slug},
+};
+
+use crate::{error::ApiError, state::AppState};
+
+/// A target as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct Target {
+    pub id: TargetId,
+    pub service_id: ServiceId,
+    pub server_id: ServerId,
+    pub name: Slug,
+    pub database: DatabaseName,
+    pub backup_credential_id: CredentialId,
+    pub restore_credential_id: Option<CredentialId>,
+    pub stores: Vec<String>,
+    pub required_copies: i32,
+    pub worker_group: Slug,
+    pub deadline_s: Option<i32>,
+    pub stall_s: Option<i32>,
+    pub last_version: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<TargetRow> for Target {
+    fn from(row: TargetRow) -> Self {
+        Self {
+            id: row.id,
+            service_id: row.service_id,
+            server_id: row.server_id,
+            name: row.name,
+            database: row.database,
+            backup_credential_id: row.backup_credential_id,
+            restore_credential_id: row.restore_credential_id,
+            stores: row.stores,
+            required_copies: row.required_copies,
+            worker_group: row.worker_group,
+            deadline_s: row.deadline_s,
+            stall_s: row.stall_s,
+            last_version: row.last_version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The bounds that the types do not hold.
+fn check(state: &AppState, row: &TargetRow) -> Result<(), ApiError> {
+    if !(1..=8).contains(&row.stores.len()) {
+        return Err(ApiError::field("/stores", "must name 1 to 8 stores"));
+    }
+    for (index, store) in row.stores.iter().enumerate() {
+        let pointer = format!("/stores/{index}");
+        if row.stores.iter().take(index).any(|before| before == store) {
+            return Err(ApiError::field(pointer, "is named twice"));
+        }
+        Slug::parse(store.as_str()).map_err(|error| ApiError::field(pointer.as_str(), error.to_string()))?;
+        if !state.stores.is_empty() && !state.stores.iter().any(|known| known.as_str() == store) {
+            return Err(ApiError::field(pointer, "is not a declared store"));
+        }
+    }
+    if !(1..=i32::try_from(row.stores.len()).unwrap_or(8)).contains(&row.required_copies) {
+        return Err(ApiError::field("/required_copies", "must be 1 to the number of stores"));
+    }
+    if row.deadline_s.is_some_and(|s| !(1..=604_800).contains(&s)) {
+        return Err(ApiError::field("/deadline_s", "must be 1 to 604800"));
+    }
+    if row.stall_s.is_some_and(|s| !(1..=86_400).contains(&s)) {
+        return Err(ApiError::field("/stall_s", "must be 1 to 86400"));
+    }
+    Ok(())
+}
+
+/// What a broken constraint of `targets` means.
+fn refused(error: shared::db::DbError) -> ApiError {
+    match error.constraint() {
+        Some("targets_service_id_name_key") => ApiError::Conflict("the service has a target of that name already".into()),
+        Some("targets_service_id_fkey") => ApiError::field("/service_id", "is no service"),
+        Some("targets_server_id_fkey") => ApiError::field("/server_id", "is no server"),
+        Some("targets_backup_credential_id_fkey") => ApiError::field("/backup_credential_id", "is no credential"),
+        Some("targets_restore_credential_id_fkey") => ApiError::field("/restore_credential_id", "is no credential"),
+        _ => error.into(),
+    }
+}

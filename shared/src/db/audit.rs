@@ -1,0 +1,53 @@
+//! The audit log: who did what, from where, with what result. Rows are added and read, never changed.
+
+use sqlx::PgConnection;
+
+use super::DbError;
+use crate::id::{AdminId, ServiceId};
+
+/// One entry. `detail` never holds a secret.
+#[derive(Debug, Clone, Default)]
+pub struct Entry<'a> {
+    pub admin_id: Option<AdminId>,
+    pub admin_name: Option<&'a str>,
+    /// What was done, as the permission is named: `target.create`, `auth.login`.
+    pub action: &'a str,
+    pub resource_type: Option<&'a str>,
+    pub resource_id: Option<String>,
+    pub service_id: Option<ServiceId>,
+    /// `allowed`, `denied` or `failed`.
+    pub outcome: Outcome,
+    pub address: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+    pub detail: serde_json::Value,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Outcome {
+    #[default]
+    Allowed,
+    Denied,
+    Failed,
+}
+
+/// Adds an entry, in the transaction of what it tells about.
+pub async fn insert(conn: &mut PgConnection, entry: &Entry<'_>) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO audit (admin_id, admin_name, action, resource_type, resource_id, service_id, outcome, address, request_id, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, '{}'))",
+    )
+    .bind(entry.admin_id)
+    .bind(entry.admin_name)
+    .bind(entry.action)
+    .bind(entry.resource_type)
+    .bind(&entry.resource_id)
+    .bind(entry.service_id)
+    .bind(entry.outcome)
+    .bind(entry.address)
+    .bind(entry.request_id)
+    .bind((!entry.detail.is_null()).then_some(&entry.detail))
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Database servers.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{DbError, ensure_rows};
+use crate::{
+    id::ServerId,
+    name::{DatabaseName, HostName, Slug},
+    server::{Engine, TlsMode},
+};
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ServerRow {
+    pub id: ServerId,
+    pub name: Slug,
+    pub engine: Engine,
+    pub host: HostName,
+    pub port: i32,
+    pub tls_mode: TlsMode,
+    pub tls_ca_pem: Option<String>,
+    pub maintenance_database: DatabaseName,
+    pub max_jobs: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(row.id)
+    .bind(&row.name)
+    .bind(row.engine)
+    .bind(&row.host)
+    .bind(row.port)
+    .bind(row.tls_mode)
+    .bind(&row.tls_ca_pem)
+    .bind(&row.maintenance_database)
+    .bind(row.max_jobs)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
+    Ok(sqlx::query_as("SELECT * FROM servers WHERE id = $1").bind(id).fetch_optional(conn).await?)
+}
+
+/// By name. Answers the page and the whole count.
+pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<ServerRow>, i64), DbError> {
+    let rows = sqlx::query_as("SELECT * FROM servers ORDER BY name LIMIT $1 OFFSET $2")
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(&mut *conn)
+        .await?;
+    let total = sqlx::query_scalar("SELECT count(*) FROM servers").fetch_one(conn).await?;
+    Ok((rows, total))
+}
+
+/// Writes the whole row but for its id, engine and creation: what a caller read under [`lock`] and changed.
+pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
+    let result = sqlx::query(
+        "UPDATE servers SET name = $2, host = $3, port = $4, tls_mode = $5, tls_ca_pem = $6, maintenance_database = $7,
+                max_jobs = $8, updated_at = clock_timestamp()
+         WHERE id = $1",
+    )
+    .bind(row.id)
+    .bind(&row.name)
+    .bind(&row.host)
+    .bind(row.port)
+    .bind(row.tls_mode)
+    .bind(&row.tls_ca_pem)
+    .bind(&row.maintenance_database)
+    .bind(row.max_jobs)
+    .execute(conn)
+    .await?;
+    ensure_rows("servers", &result, 1)
+}
+
+/// The row, locked until the transaction ends, so that two changes at once do not undo each other.
+pub async fn lock(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
+    Ok(sqlx::query_as("SELECT * FROM servers WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(conn).await?)
+}
+
+/// A foreign key refuses it while targets or jobs refer to it.
+pub async fn delete(conn: &mut PgConnection, id: ServerId) -> Result<(), DbError> {
+    let result = sqlx::query("DELETE FROM servers WHERE id = $1").bind(id).execute(conn).await?;
+    ensure_rows("servers", &result, 1)
+}

@@ -1,0 +1,58 @@
+//! Database servers: the engine they run and how the connection is protected.
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(type_name = "text", rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    Postgres,
+    Mongodb,
+}
+
+impl Engine {
+    /// The word as it stands in tables, manifests and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mongodb => "mongodb",
+        }
+    }
+
+    /// Where such a server listens unless told otherwise.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::Mongodb => 27017,
+        }
+    }
+}
+
+/// How the connection to a server is protected; the words are libpq's, with underscores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(type_name = "text", rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl TlsMode {
+    /// The word as it stands in tables and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify_ca",
+            Self::VerifyFull => "verify_full",
+        }
+    }
+}
