@@ -2,6 +2,8 @@
 //!
 //! `api → shared ← worker`: the API and the workers meet here and in the tables of [`db`], nowhere else.
 
+pub mod admin;
+pub mod clock;
 pub mod config;
 #[cfg(feature = "db")]
 pub mod db;
@@ -16,3 +18,6 @@ pub mod name;
 pub mod queue;
 pub mod save;
 pub mod secret;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;

@@ -16,7 +16,7 @@ use shared::{
     manifest::Manifest,
 };
 
-pub use error::JobError;
+pub use error::{JobError, chain};
 
 use crate::{context::Context, lease::Lease, stream::Progress};
 

@@ -2,6 +2,7 @@
 //! record and lets the relay publish it.
 
 pub mod app;
+pub mod cli;
 pub mod context;
 pub mod dispatch;
 pub mod engine;

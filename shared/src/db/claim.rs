@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, types::Json};
 
-use super::{DbError, jobs::JobRow};
+use super::{DbError, finish, jobs::JobRow, outbox};
 use crate::{
     id::JobId,
     job::{JobState, Progress},
@@ -91,6 +91,9 @@ async fn claim_once(
             .bind(id)
             .execute(&mut *tx)
             .await?;
+    }
+    if let Some(job) = &row {
+        outbox::insert(&mut tx, &finish::job_event(job)).await?;
     }
     tx.commit().await?;
     Ok(row)

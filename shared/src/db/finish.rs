@@ -130,7 +130,7 @@ async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), 
     outbox::insert(conn, &event).await
 }
 
-fn job_event(job: &JobRow) -> NewEvent {
+pub(super) fn job_event(job: &JobRow) -> NewEvent {
     let kind = match job.state {
         JobState::Queued if job.error.is_some() => "job.retrying",
         JobState::Queued => "job.queued",

@@ -13,6 +13,8 @@ use tokio::{
     process::ChildStdout,
 };
 
+use crate::store::Whole;
+
 use super::{
     error::{EngineError, ErrorCode},
     process::{Ended, Pipes, Process},
@@ -189,6 +191,11 @@ impl Dump<Exited> {
     /// The proof that a commit asks for.
     pub fn exited(&self) -> &Exited {
         &self.state
+    }
+
+    /// The same, in the words of the stores.
+    pub fn whole(&self) -> Whole {
+        Whole::of_exit()
     }
 }
 

@@ -1,0 +1,110 @@
+//! Wiring: configuration → context → the loops of a worker. Tests build the same.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::ExposeSecret;
+use shared::{
+    config::{self, Config, StoreKind},
+    db::{migrate, pool, workers::WorkerRow},
+    secret::KeyRing,
+    shutdown::Shutdown,
+};
+
+use crate::{
+    context::{Context, Stores},
+    dispatch::Dispatch,
+    engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
+    event, port,
+    store::{FileStore, GridFsSettings, GridFsStore, ReadBack},
+    sweeper,
+};
+
+/// A worker that runs.
+#[derive(Debug)]
+pub struct App {
+    pub shutdown: Shutdown,
+    grace: Duration,
+}
+
+impl App {
+    /// Connects to everything, clears what a killed predecessor left, and starts the loops.
+    pub async fn start(config: &Config, launcher: Launcher) -> anyhow::Result<Self> {
+        config.for_worker()?;
+        let url = config.database.url.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+        let pool = pool::connect(url, config.database.max_connections, "holdfast-worker").await?;
+        let beats = pool::connect(url, config.database.beat_connections, "holdfast-worker/beat").await?;
+        let hints = pool::connect(url, 4, "holdfast-worker/hint").await?;
+        let installation = migrate::installation(&mut *pool.acquire().await?).await?;
+
+        let settings = config.worker.clone();
+        let run_dir = secrets::choose_run_dir(Some(&settings.run_dir));
+        for left in secrets::sweep(&run_dir)? {
+            tracing::warn!(path = %left.display(), "removed the secrets of a worker that was killed");
+        }
+        let clients = Clients::discover(&launcher, &settings.pg_bindirs, std::env::var_os("PATH").as_deref()).await;
+        let keys = config.secrets.ring.clone().unwrap_or_default();
+        let shutdown = Shutdown::new();
+        let ctx = Arc::new(Context {
+            installation,
+            pool: pool.clone(),
+            beats,
+            stores: stores(&config.stores).await?,
+            postgres: Postgres { launcher, clients, run_dir },
+            keys: keys.clone(),
+            settings,
+        });
+        let id = uuid::Uuid::now_v7();
+        let name = format!("{}/{}", ctx.settings.name, id.simple());
+        let me = describe(&ctx, id, &keys);
+
+        Dispatch::new(Arc::clone(&ctx), shutdown.clone(), name).start(hints);
+        // Neither is waited for: sweeping and health go on until the last job is done.
+        shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
+        event::start(config, installation, &shutdown);
+        let listener = tokio::net::TcpListener::bind(ctx.settings.port_listen).await?;
+        tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %listener.local_addr()?, "worker started");
+        let (port, stop) = (Arc::clone(&ctx), shutdown.soft().clone());
+        shutdown.tasks().spawn(async move {
+            if let Err(error) = port::serve(port, listener, stop).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the health port failed");
+            }
+        });
+        Ok(Self { shutdown, grace: ctx.settings.grace })
+    }
+
+    /// Waits for the end: soft, then hard after the grace period.
+    pub async fn finished(self) {
+        self.shutdown.finished(self.grace).await;
+    }
+}
+
+async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
+    let mut stores = Stores::new();
+    for (name, store) in declared {
+        let read_back = match store.read_back {
+            config::ReadBack::Full | config::ReadBack::ProviderChecksum => ReadBack::Full,
+            config::ReadBack::Off => ReadBack::Off,
+        };
+        let opened: Arc<dyn crate::store::Store> = match &store.kind {
+            StoreKind::File { root } => Arc::new(FileStore::open(name.clone(), root.clone(), read_back).await?),
+            StoreKind::Gridfs { uri, database, bucket, chunk_bytes } => {
+                let settings = GridFsSettings { uri: uri.clone(), database: database.clone(), bucket: bucket.clone(), chunk_bytes: *chunk_bytes, read_back };
+                Arc::new(GridFsStore::open(name.clone(), &settings).await?)
+            }
+        };
+        stores.insert(name.clone(), opened);
+    }
+    Ok(stores)
+}
+
+fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {
+    WorkerRow {
+        id,
+        name: ctx.settings.name.to_string(),
+        groups: ctx.settings.groups.iter().map(ToString::to_string).collect(),
+        slots: i32::try_from(ctx.settings.slots).unwrap_or(i32::MAX),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        stores: ctx.stores.keys().map(ToString::to_string).collect(),
+        key_ids: keys.key_ids().map(str::to_owned).collect(),
+    }
+}

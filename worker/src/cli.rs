@@ -1,0 +1,71 @@
+//! The worker's command line.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
+use shared::{config::{Config, Sources}, secret, telemetry};
+
+use crate::{app::App, engine::process::Launcher};
+
+/// Holdfast's worker: runs the jobs that the API enqueues.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// The configuration file; `.env` and HOLDFAST__SECTION__KEY overlay it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run jobs until stopped (the default).
+    Run,
+    /// Make a key pair: the private key for the workers' ring goes to a new file, the public key is printed.
+    Keys {
+        /// Where to write the private key. An existing file is never overwritten.
+        #[arg(long)]
+        private: PathBuf,
+    },
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        None | Some(Command::Run) => work(cli.config),
+        Some(Command::Keys { private }) => keys(&private),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nothing is left to tell it to if stderr is gone.
+            drop(writeln!(err, "holdfast-worker: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(file: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(file))?;
+    telemetry::init(&config.telemetry)?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let app = App::start(&config, Launcher::default()).await?;
+        app.shutdown.listen()?;
+        app.finished().await;
+        tracing::info!("worker stopped");
+        Ok(())
+    })
+}
+
+fn keys(private: &PathBuf) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let (secret, public) = secret::generate_keypair();
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(private)?;
+    writeln!(file, "{}", secret.expose_secret())?;
+    file.sync_all()?;
+    writeln!(std::io::stdout().lock(), "{public}")?;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The sweeper: every process runs one, a transaction's advisory lock lets one work at a time. SQL alone: it never
+//! touches a store or a target.
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    db::{sweep, workers::{self, WorkerRow}},
+    queue::{self, QUEUE, QueueError},
+};
+use sqlx::Connection;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+
+/// Hints sent again in one sweep.
+const HINTS: i64 = 500;
+
+/// Sweeps until told to stop.
+pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
+    // Leases are taken away only after a whole lease of unbroken sight: after an outage every lease has run out, and
+    // those who hold them must get to beat first.
+    let mut healthy_since = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(ctx.settings.sweep) => {}
+        }
+        let sweep = sweep_once(&ctx, &me, healthy_since.elapsed() >= ctx.settings.lease);
+        match tokio::time::timeout(ctx.settings.lease, sweep).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the sweep failed and is tried again");
+                healthy_since = Instant::now();
+            }
+            Err(_) => {
+                tracing::warn!("the sweep took longer than a lease");
+                healthy_since = Instant::now();
+            }
+        }
+    }
+    let gone = async {
+        let mut conn = ctx.pool.acquire().await?;
+        workers::gone(&mut conn, me.id).await
+    };
+    if !matches!(tokio::time::timeout(Duration::from_secs(2), gone).await, Ok(Ok(()))) {
+        tracing::debug!("the worker's row stays until it is pruned");
+    }
+}
+
+async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(), QueueError> {
+    let mut conn = ctx.pool.acquire().await.map_err(shared::db::DbError::from)?;
+    workers::seen(&mut conn, me).await?;
+    let mut tx = conn.begin().await.map_err(shared::db::DbError::from)?;
+    if !sweep::is_mine(&mut tx).await? {
+        return Ok(());
+    }
+    if may_expire {
+        for job in sweep::expire_leases(&mut tx, ctx.settings.lease).await? {
+            tracing::warn!(job.id = %job.id, job.epoch = job.epoch, job.state = job.state.as_str(), "a lease ran out");
+        }
+    }
+    sweep::cancel_orphans(&mut tx).await?;
+    let due = sweep::undispatched(&mut tx, HINTS).await?;
+    queue::hint(&mut tx, &due).await?;
+    sweep::prune(&mut tx, QUEUE).await?;
+    tx.commit().await.map_err(shared::db::DbError::from)?;
+    Ok(())
+}
