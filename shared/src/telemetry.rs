@@ -1,0 +1,41 @@
+//! Logs: JSON or text lines on standard error, filtered as configured; panics are logged too.
+
+use std::panic;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("the log filter cannot be parsed")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    #[error("logging was set up already")]
+    Twice(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TelemetryError {
+    /// Both stay.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        true
+    }
+}
+
+/// Sets up logging and the panic hook for the whole process. Call it once, first thing after the configuration.
+pub fn init(telemetry: &Telemetry) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder().parse(&telemetry.filter).map_err(TelemetryError::Filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match telemetry.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.try_init(),
+    }
+    .map_err(TelemetryError::Twice)?;
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        tracing::error!(panic.place = place, panic.message = message, "panicked");
+    }));
+    Ok(())
+}
