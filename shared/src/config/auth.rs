@@ -41,7 +41,7 @@ impl Auth {
                     keys.insert(kid, SecretSlice::from(bytes));
                 }
                 Ok(bytes) => {
-                    table.fail(&kid, &format!("is {} bytes long", bytes.len()), "give at least 32 random bytes")
+                    table.fail(&kid, &format!("is {} bytes long", bytes.len()), "give at least 32 random bytes");
                 }
                 Err(_) => table.fail(&kid, "is not base64url", "make one by `openssl rand -base64 48 | tr '+/' '-_'`"),
             }

@@ -73,7 +73,7 @@ impl Http {
             match Network::parse(&proxy) {
                 Some(network) => trusted_proxies.push(network),
                 None => {
-                    s.fail("trusted_proxies", &format!("{proxy:?} is no address or network"), "give 10.0.0.0/8 or ::1")
+                    s.fail("trusted_proxies", &format!("{proxy:?} is no address or network"), "give 10.0.0.0/8 or ::1");
                 }
             }
         }

@@ -19,7 +19,7 @@ impl Secrets {
         let public_key = s.optional::<String>("public_key", "text").and_then(|text| {
             PublicKey::parse(&text)
                 .inspect_err(|error| {
-                    s.fail("public_key", &error.to_string(), "give the public key that `holdfast-worker keys` printed")
+                    s.fail("public_key", &error.to_string(), "give the public key that `holdfast-worker keys` printed");
                 })
                 .ok()
         });
@@ -35,7 +35,7 @@ impl Secrets {
             match ring.add(text.expose_secret().trim()) {
                 Ok(actual) if actual == id => {}
                 Ok(actual) => {
-                    table.fail(&id, &format!("holds the private key of {actual}"), "file it under its own id")
+                    table.fail(&id, &format!("holds the private key of {actual}"), "file it under its own id");
                 }
                 Err(error) => table.fail(&id, &error.to_string(), "give the private key in hex or base64"),
             }

@@ -135,7 +135,7 @@ pub(super) fn merge(sources: &Sources) -> (Merged, Vec<Problem>) {
         let name = path.display().to_string();
         match std::fs::read_to_string(&path) {
             Err(error) => {
-                problems.push(whole_file(&name, &error.to_string(), "create it, or name another by --config"))
+                problems.push(whole_file(&name, &error.to_string(), "create it, or name another by --config"));
             }
             Ok(text) => match Toml::from_str::<Dict>(&text) {
                 // Not the parser's rendering: it quotes the line, and the line may hold a secret.
@@ -187,19 +187,13 @@ fn read_dotenv(path: Option<&Path>, problems: &mut Vec<Problem>) -> (Vec<(String
     };
     let mut pairs = Vec::new();
     for item in dotenvy::from_read_iter(text.as_bytes()) {
-        match item {
-            Ok(pair) => pairs.push(pair),
-            // dotenvy's own text quotes the line, which may hold a secret.
-            Err(_) => {
-                let name = path.display().to_string();
-                problems.push(whole_file(
-                    &name,
-                    "a line is not KEY=value",
-                    "quote values with spaces, '#' or '$' in single quotes",
-                ));
-                break;
-            }
-        }
+        // dotenvy's own text quotes the line, which may hold a secret.
+        let Ok(pair) = item else {
+            let cure = "quote values with spaces, '#' or '$' in single quotes";
+            problems.push(whole_file(&path.display().to_string(), "a line is not KEY=value", cure));
+            break;
+        };
+        pairs.push(pair);
     }
     (pairs, text)
 }

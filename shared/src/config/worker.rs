@@ -33,7 +33,7 @@ pub struct Worker {
     pub stall: Duration,
     /// Directory of passwords and sockets of running jobs.
     pub run_dir: PathBuf,
-    /// Further directories with PostgreSQL's client tools.
+    /// Further directories with `PostgreSQL`'s client tools.
     pub pg_bindirs: Vec<PathBuf>,
     /// 1 to 19.
     pub zstd_level: i32,
