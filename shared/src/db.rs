@@ -1,14 +1,23 @@
 //! Holdfast's own tables. All SQL of the project lives in this directory, a table or a read model per file, as plain
 //! functions on a connection: whoever calls decides what is one transaction.
 
+pub mod admins;
+pub mod audit;
 pub mod claim;
+pub mod credentials;
+pub mod event_log;
 pub mod finish;
+pub mod job_done;
 pub mod jobs;
 pub mod migrate;
 pub mod objects;
 pub mod outbox;
 pub mod saves;
+pub mod servers;
+pub mod services;
+pub mod sessions;
 pub mod sweep;
+pub mod targets;
 pub mod work;
 pub mod workers;
 

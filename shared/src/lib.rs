@@ -2,6 +2,7 @@
 //!
 //! `api → shared ← worker`: the API and the workers meet here and in the tables of [`db`], nowhere else.
 
+pub mod admin;
 pub mod config;
 #[cfg(feature = "db")]
 pub mod db;
@@ -16,3 +17,4 @@ pub mod name;
 pub mod queue;
 pub mod save;
 pub mod secret;
+pub mod server;
