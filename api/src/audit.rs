@@ -19,7 +19,12 @@ pub struct Change<'a> {
 }
 
 /// Notes that the admin changed something.
-pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, change: Change<'_>) -> Result<(), DbError> {
+pub async fn changed(
+    tx: &mut PgConnection,
+    who: &Identity,
+    context: &Context,
+    change: Change<'_>,
+) -> Result<(), DbError> {
     let entry = audit::Entry {
         admin_id: Some(who.admin_id),
         admin_name: Some(&who.name),

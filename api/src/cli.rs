@@ -100,7 +100,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 async fn migrate_all(config: &Config) -> anyhow::Result<()> {
     config.for_migrate()?;
     let url = config.database.owner_url.as_ref().map_or("", |url| url.expose_secret());
-    let owner = PgPoolOptions::new().max_connections(2).connect(url).await.context("database.owner_url cannot be connected to")?;
+    let owner = PgPoolOptions::new()
+        .max_connections(2)
+        .connect(url)
+        .await
+        .context("database.owner_url cannot be connected to")?;
     queue::setup(&owner).await.context("the queue's own tables were not set up")?;
     let id = migrate::migrate(&owner, &config.database.app_role).await?;
     owner.close().await;
@@ -123,10 +127,17 @@ fn read_password(file: Option<PathBuf>) -> anyhow::Result<SecretString> {
 async fn create_admin(config: &Config, name: &str, password: &SecretString) -> anyhow::Result<()> {
     let name = name.to_lowercase();
     let length = name.chars().count();
-    ensure!((1..=128).contains(&length) && !name.contains(char::is_control), "the name must have 1 to 128 printable characters");
+    ensure!(
+        (1..=128).contains(&length) && !name.contains(char::is_control),
+        "the name must have 1 to 128 printable characters"
+    );
     let url = config.database.url.as_ref().or(config.database.owner_url.as_ref()).context("database.url is missing")?;
     let hash = Passwords::new()?.hash(password.clone()).await?;
-    let pool = PgPoolOptions::new().max_connections(1).connect(url.expose_secret()).await.context("the database cannot be connected to")?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(url.expose_secret())
+        .await
+        .context("the database cannot be connected to")?;
     let mut tx = pool.begin().await?;
     let id = AdminId::generate();
     if let Err(error) = admins::insert(&mut tx, id, &name, &hash).await {

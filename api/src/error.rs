@@ -61,7 +61,10 @@ impl ApiError {
     /// One field that is wrong.
     #[must_use]
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Invalid { detail: "the request holds a value that cannot be used".into(), errors: vec![FieldError::new(pointer, detail)] }
+        Self::Invalid {
+            detail: "the request holds a value that cannot be used".into(),
+            errors: vec![FieldError::new(pointer, detail)],
+        }
     }
 
     /// Whether the same request would fail again.
@@ -80,7 +83,9 @@ impl ApiError {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large"),
-            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+            }
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
@@ -187,7 +192,14 @@ impl IntoResponse for ApiError {
         let detail = self.to_string();
         let errors = if let Self::Invalid { errors, .. } = self { errors } else { Vec::new() };
         let kind = format!("urn:holdfast:problem:{slug}");
-        response.extensions_mut().insert(Problem { kind, title, status: status.as_u16(), detail, request_id: None, errors });
+        response.extensions_mut().insert(Problem {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail,
+            request_id: None,
+            errors,
+        });
         response
     }
 }

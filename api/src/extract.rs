@@ -21,7 +21,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !essence.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| ApiError::of_status(rejection.status()))?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| ApiError::of_status(rejection.status()))?;
         parse(&bytes).map(Self)
     }
 }
@@ -32,7 +33,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
         let inner = error.into_inner();
-        if inner.is_data() { ApiError::field(pointer, inner.to_string()) } else { ApiError::Malformed(inner.to_string()) }
+        if inner.is_data() {
+            ApiError::field(pointer, inner.to_string())
+        } else {
+            ApiError::Malformed(inner.to_string())
+        }
     })?;
     json.end().map_err(|error| ApiError::Malformed(error.to_string()))?;
     Ok(value)
@@ -73,11 +78,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
-            let text = rejection.body_text();
-            let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
-            ApiError::Invalid { detail: "the query holds what cannot be used".into(), errors: vec![FieldError::new("?", detail)] }
-        })
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(
+            |rejection| {
+                let text = rejection.body_text();
+                let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
+                ApiError::Invalid {
+                    detail: "the query holds what cannot be used".into(),
+                    errors: vec![FieldError::new("?", detail)],
+                }
+            },
+        )
     }
 }
 
@@ -94,7 +104,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_named_by_its_pointer() {
-        let Err(ApiError::Invalid { errors, .. }) = parse::<Body>(br#"{"names":["ok","-no"]}"#) else { panic!("accepted") };
+        let Err(ApiError::Invalid { errors, .. }) = parse::<Body>(br#"{"names":["ok","-no"]}"#) else {
+            panic!("accepted")
+        };
         assert_eq!(errors[0].pointer, "/names/1");
     }
 
@@ -104,7 +116,10 @@ mod tests {
             assert!(matches!(parse::<Body>(body.as_bytes()), Err(ApiError::Invalid { .. })), "{body}");
         }
         for body in ["", "{", r#"{"names":[]} x"#, "\u{0}", &"[".repeat(5000)] {
-            assert!(matches!(parse::<Body>(body.as_bytes()), Err(ApiError::Malformed(_) | ApiError::Invalid { .. })), "{body}");
+            assert!(
+                matches!(parse::<Body>(body.as_bytes()), Err(ApiError::Malformed(_) | ApiError::Invalid { .. })),
+                "{body}"
+            );
         }
     }
 }

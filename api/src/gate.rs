@@ -67,7 +67,8 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
 fn finish(context: &Context, mut response: Response) -> Response {
     let status = response.status();
     let is_problem = response.extensions().get::<Problem>().is_some();
-    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
     if (status.is_client_error() || status.is_server_error()) && !is_problem && !is_json {
         let headers = response.headers().clone();
         response = ApiError::of_status(status).into_response();
@@ -99,19 +100,27 @@ fn finish(context: &Context, mut response: Response) -> Response {
 
 /// The caller's own id where it is sane, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let sane = |id: &str| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let sane =
+        |id: &str| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     let given = headers.get("x-request-id").and_then(|v| v.to_str().ok()).filter(|id| sane(id));
     given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// The peer, or what believed proxies say of it: the last address of `X-Forwarded-For` that is not a proxy of ours.
 fn address(state: &AppState, request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
+    let peer =
+        request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
     let believed = |ip: IpAddr| state.http.trusted_proxies.iter().any(|network| network.contains(ip));
     if !believed(peer) {
         return peer;
     }
-    let values = request.headers().get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",");
+    let values = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .collect::<Vec<_>>()
+        .join(",");
     let mut client = peer;
     for text in values.rsplit(',') {
         let Ok(ip) = text.trim().parse() else { break };

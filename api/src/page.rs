@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn an_empty_list_has_one_page_and_bounds_hold() {
         let uri: Uri = "/v1/jobs".parse().unwrap();
-        assert_eq!(Page::new(None, None).unwrap().links(&uri, 0, true), "</v1/jobs?page=1>; rel=\"first\", </v1/jobs?page=1>; rel=\"last\"");
+        assert_eq!(
+            Page::new(None, None).unwrap().links(&uri, 0, true),
+            "</v1/jobs?page=1>; rel=\"first\", </v1/jobs?page=1>; rel=\"last\""
+        );
         for (page, limit) in [(Some(0), None), (None, Some(0)), (None, Some(101)), (Some(1_000_001), None)] {
             assert!(Page::new(page, limit).is_err());
         }

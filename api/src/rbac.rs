@@ -83,7 +83,12 @@ mod tests {
     use super::*;
 
     fn who(roles: &[(Role, Option<ServiceId>)]) -> Identity {
-        Identity { admin_id: AdminId::generate(), name: "a".into(), session_id: SessionId::generate(), roles: roles.to_vec() }
+        Identity {
+            admin_id: AdminId::generate(),
+            name: "a".into(),
+            session_id: SessionId::generate(),
+            roles: roles.to_vec(),
+        }
     }
 
     #[test]

@@ -28,16 +28,25 @@ pub fn router(state: &AppState) -> Router {
         .route("/v1/auth/logout", post(auth::logout::handle))
         .route("/v1/auth/me", get(auth::me::handle))
         .route("/v1/services", get(services::list::handle).post(services::create::handle))
-        .route("/v1/services/{id}", get(services::get::handle).patch(services::update::handle).delete(services::delete::handle))
+        .route(
+            "/v1/services/{id}",
+            get(services::get::handle).patch(services::update::handle).delete(services::delete::handle),
+        )
         .route("/v1/servers", get(servers::list::handle).post(servers::create::handle))
-        .route("/v1/servers/{id}", get(servers::get::handle).patch(servers::update::handle).delete(servers::delete::handle))
+        .route(
+            "/v1/servers/{id}",
+            get(servers::get::handle).patch(servers::update::handle).delete(servers::delete::handle),
+        )
         .route("/v1/credentials", get(credentials::list::handle).post(credentials::create::handle))
         .route(
             "/v1/credentials/{id}",
             get(credentials::get::handle).patch(credentials::update::handle).delete(credentials::delete::handle),
         )
         .route("/v1/targets", get(targets::list::handle).post(targets::create::handle))
-        .route("/v1/targets/{id}", get(targets::get::handle).patch(targets::update::handle).delete(targets::delete::handle))
+        .route(
+            "/v1/targets/{id}",
+            get(targets::get::handle).patch(targets::update::handle).delete(targets::delete::handle),
+        )
         .route("/v1/targets/{id}/probe", post(targets::probe::handle))
         .route("/v1/targets/{id}/backups", post(targets::backups::handle))
         .route("/v1/saves", get(saves::list::handle))

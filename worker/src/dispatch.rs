@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::{Arc, Mutex, PoisonError}, time::Duration};
 
-use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerContext};
+use apalis::prelude::{BackendExt, BoxDynError, WorkerBuilder, WorkerContext};
 use apalis_postgres::{Config, PostgresStorage};
 use shared::{
     db::{self, claim::{self, Fence}},
@@ -164,9 +164,8 @@ impl Dispatch {
                 () = stop.cancelled() => return,
                 ended = heard => ended,
             };
-            if let Err(error) = ended {
-                tracing::warn!(error = &error as &dyn std::error::Error, "listening ended and is started anew");
-            }
+            let Err(error) = ended;
+            tracing::warn!(error = &error as &dyn std::error::Error, "listening ended and is started anew");
             tokio::time::sleep(PAUSE).await;
         }
     }

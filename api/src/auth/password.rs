@@ -54,7 +54,8 @@ fn hasher() -> Result<Argon2<'static>, PasswordError> {
 }
 
 fn hash_now(password: &SecretString) -> Result<String, PasswordError> {
-    let hash = hasher()?.hash_password(password.expose_secret().as_bytes()).map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let hash =
+        hasher()?.hash_password(password.expose_secret().as_bytes()).map_err(|e| PasswordError::Hash(e.to_string()))?;
     Ok(hash.to_string())
 }
 
@@ -131,7 +132,9 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded_in_characters() {
-        for (password, good) in [("e".repeat(11), false), ("é".repeat(12), true), ("é".repeat(128), true), ("e".repeat(129), false)] {
+        for (password, good) in
+            [("e".repeat(11), false), ("é".repeat(12), true), ("é".repeat(128), true), ("e".repeat(129), false)]
+        {
             assert_eq!(check(&SecretString::from(password)).is_ok(), good);
         }
     }

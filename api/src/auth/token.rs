@@ -118,7 +118,9 @@ impl Tokens {
         let header = Header { alg: "HS256".into(), typ: TYP.into(), kid: self.active.to_string() };
         let internal = |e: &dyn fmt::Display| ApiError::Internal(format!("no token was issued: {e}").into());
         let key = self.keys.get(&*self.active).ok_or_else(|| internal(&"the active key is not in the ring"))?;
-        let part = |json: Result<Vec<u8>, serde_json::Error>| json.map(|j| URL_SAFE_NO_PAD.encode(j)).map_err(|e| internal(&e));
+        let part = |json: Result<Vec<u8>, serde_json::Error>| {
+            json.map(|j| URL_SAFE_NO_PAD.encode(j)).map_err(|e| internal(&e))
+        };
         let message = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(&claims))?);
         let signature = crypto::sign(message.as_bytes(), &key.sign, Algorithm::HS256).map_err(|e| internal(&e))?;
         Ok((format!("{message}.{signature}"), exp))
@@ -137,7 +139,7 @@ impl Tokens {
         }
         let key = self.keys.get(&header.kid).ok_or(BadToken)?;
         // The algorithm is ours, never the header's.
-        let good = crypto::verify(signature.as_bytes(), message.as_bytes(), &key.verify, Algorithm::HS256);
+        let good = crypto::verify(signature, message.as_bytes(), &key.verify, Algorithm::HS256);
         if !good.unwrap_or(false) {
             return Err(BadToken);
         }

@@ -48,5 +48,10 @@ fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<S
     }
     let sealed = secret::seal(&state.seal_to, &Aad::new("credentials", id.0, "password"), password)
         .map_err(|error| ApiError::Internal(error.into()))?;
-    Ok(SealedRow { sealed_version: sealed.version, key_id: sealed.key_id, encapped: sealed.encapped, ciphertext: sealed.ciphertext })
+    Ok(SealedRow {
+        sealed_version: sealed.version,
+        key_id: sealed.key_id,
+        encapped: sealed.encapped,
+        ciphertext: sealed.ciphertext,
+    })
 }

@@ -149,7 +149,9 @@ pub fn refused(error: EnqueueError) -> ApiError {
         EnqueueError::TargetMissing(_) => ApiError::NotFound("target"),
         EnqueueError::SaveMissing(_) => ApiError::NotFound("save"),
         EnqueueError::JobMissing(_) => ApiError::NotFound("job"),
-        EnqueueError::SaveNotAvailable { .. } | EnqueueError::NotRetryable { .. } => ApiError::Conflict(error.to_string()),
+        EnqueueError::SaveNotAvailable { .. } | EnqueueError::NotRetryable { .. } => {
+            ApiError::Conflict(error.to_string())
+        }
         EnqueueError::StoreUnknown { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];
             ApiError::Invalid { detail: "the request names a store that cannot be used".into(), errors }
@@ -208,7 +210,9 @@ mod tests {
 
     #[test]
     fn waits_are_read() {
-        for (text, ms) in [("30s", Some(30_000)), ("5", Some(5000)), ("250ms", Some(250)), ("1m", Some(60_000)), ("0", Some(0))] {
+        for (text, ms) in
+            [("30s", Some(30_000)), ("5", Some(5000)), ("250ms", Some(250)), ("1m", Some(60_000)), ("0", Some(0))]
+        {
             assert_eq!(parse_wait(text).map(|d| d.as_millis()), ms, "{text}");
         }
         for text in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s", "é", "307445734561825861m"] {

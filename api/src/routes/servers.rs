@@ -36,8 +36,32 @@ pub struct Server {
 
 impl From<ServerRow> for Server {
     fn from(row: ServerRow) -> Self {
-        let ServerRow { id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at } = row;
-        Self { id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at }
+        let ServerRow {
+            id,
+            name,
+            engine,
+            host,
+            port,
+            tls_mode,
+            tls_ca_pem,
+            maintenance_database,
+            max_jobs,
+            created_at,
+            updated_at,
+        } = row;
+        Self {
+            id,
+            name,
+            engine,
+            host,
+            port,
+            tls_mode,
+            tls_ca_pem,
+            maintenance_database,
+            max_jobs,
+            created_at,
+            updated_at,
+        }
     }
 }
 
@@ -54,7 +78,9 @@ fn check(row: &ServerRow) -> Result<(), ApiError> {
         return Err(ApiError::field("/max_jobs", "must be 1 to 64"));
     }
     match row.tls_ca_pem.as_deref() {
-        Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") || pem.contains("PRIVATE KEY") || pem.contains('\0') => {
+        Some(pem)
+            if !pem.contains("-----BEGIN CERTIFICATE-----") || pem.contains("PRIVATE KEY") || pem.contains('\0') =>
+        {
             Err(ApiError::field("/tls_ca_pem", "must hold certificates in PEM, and nothing but certificates"))
         }
         _ => Ok(()),

@@ -90,7 +90,9 @@ fn check(state: &AppState, row: &TargetRow) -> Result<(), ApiError> {
 /// What a broken constraint of `targets` means.
 fn refused(error: shared::db::DbError) -> ApiError {
     match error.constraint() {
-        Some("targets_service_id_name_key") => ApiError::Conflict("the service has a target of that name already".into()),
+        Some("targets_service_id_name_key") => {
+            ApiError::Conflict("the service has a target of that name already".into())
+        }
         Some("targets_service_id_fkey") => ApiError::field("/service_id", "is no service"),
         Some("targets_server_id_fkey") => ApiError::field("/server_id", "is no server"),
         Some("targets_backup_credential_id_fkey") => ApiError::field("/backup_credential_id", "is no credential"),

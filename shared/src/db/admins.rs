@@ -60,7 +60,12 @@ pub async fn roles(conn: &mut PgConnection, id: AdminId) -> Result<Vec<RoleRow>,
 }
 
 /// Grants a role; a role that is there already is left as it is.
-pub async fn grant(conn: &mut PgConnection, id: AdminId, role: Role, service_id: Option<ServiceId>) -> Result<(), DbError> {
+pub async fn grant(
+    conn: &mut PgConnection,
+    id: AdminId,
+    role: Role,
+    service_id: Option<ServiceId>,
+) -> Result<(), DbError> {
     sqlx::query("INSERT INTO admin_roles (admin_id, role, service_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
         .bind(id)
         .bind(role)

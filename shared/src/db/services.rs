@@ -56,7 +56,12 @@ pub async fn list(
 }
 
 /// Changes what is given and keeps the rest.
-pub async fn update(conn: &mut PgConnection, id: ServiceId, name: Option<&Slug>, description: Option<&str>) -> Result<(), DbError> {
+pub async fn update(
+    conn: &mut PgConnection,
+    id: ServiceId,
+    name: Option<&Slug>,
+    description: Option<&str>,
+) -> Result<(), DbError> {
     let result = sqlx::query(
         "UPDATE services SET name = coalesce($2, name), description = coalesce($3, description), updated_at = clock_timestamp()
          WHERE id = $1",

@@ -61,7 +61,11 @@ pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbErro
 
 /// Notes a failed login, and keeps the table short.
 pub async fn record_failure(conn: &mut PgConnection, name: &str, address: &str) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO login_failures (name, address) VALUES ($1, $2)").bind(name).bind(address).execute(conn).await?;
+    sqlx::query("INSERT INTO login_failures (name, address) VALUES ($1, $2)")
+        .bind(name)
+        .bind(address)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -78,7 +82,12 @@ pub async fn lock_logins(conn: &mut PgConnection, name: &str, address: &str) -> 
 
 /// How many logins of the account failed from this address within the window, and in how many seconds the oldest of
 /// them leaves it.
-pub async fn recent_failures(conn: &mut PgConnection, name: &str, address: &str, window_s: f64) -> Result<(i64, i64), DbError> {
+pub async fn recent_failures(
+    conn: &mut PgConnection,
+    name: &str,
+    address: &str,
+    window_s: f64,
+) -> Result<(i64, i64), DbError> {
     Ok(sqlx::query_as(
         "SELECT count(*), coalesce(ceil(extract(epoch FROM min(at) + make_interval(secs => $3) - clock_timestamp()))::bigint, 0)
          FROM login_failures WHERE name = $1 AND address = $2 AND at > clock_timestamp() - make_interval(secs => $3)",
@@ -92,6 +101,10 @@ pub async fn recent_failures(conn: &mut PgConnection, name: &str, address: &str,
 
 /// Forgets the failures of an account from an address, after a login that succeeded.
 pub async fn clear_failures(conn: &mut PgConnection, name: &str, address: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM login_failures WHERE name = $1 AND address = $2").bind(name).bind(address).execute(conn).await?;
+    sqlx::query("DELETE FROM login_failures WHERE name = $1 AND address = $2")
+        .bind(name)
+        .bind(address)
+        .execute(conn)
+        .await?;
     Ok(())
 }

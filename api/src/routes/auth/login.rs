@@ -57,7 +57,9 @@ pub async fn handle(
 
     let internal = |error| ApiError::Internal(Box::new(error));
     let verdict = match &admin {
-        Some(admin) => state.passwords.verify(body.password.clone(), admin.password_hash.clone()).await.map_err(internal)?,
+        Some(admin) => {
+            state.passwords.verify(body.password.clone(), admin.password_hash.clone()).await.map_err(internal)?
+        }
         None => state.passwords.verify_nobody(body.password.clone()).await.map_err(internal)?,
     };
     let admin = admin.filter(|admin| verdict != Verdict::Wrong && admin.disabled_at.is_none());

@@ -19,7 +19,8 @@ pub async fn handle(
     let mut tx = state.pool.begin().await?;
     sessions::revoke(&mut tx, who.session_id).await?;
     let id = who.session_id.to_string();
-    let change = Change { action: "auth.logout", resource: "session", id, service: None, detail: serde_json::Value::Null };
+    let change =
+        Change { action: "auth.logout", resource: "session", id, service: None, detail: serde_json::Value::Null };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

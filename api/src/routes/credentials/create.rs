@@ -43,10 +43,18 @@ pub async fn handle(
     let id = CredentialId::generate();
     let sealed = seal(&state, id, &body.password)?;
     let mut tx = state.pool.begin().await?;
-    credentials::insert(&mut tx, id, &body.name, &body.user_name, &sealed).await.on_constraint("credentials_name_key", taken)?;
+    credentials::insert(&mut tx, id, &body.name, &body.user_name, &sealed)
+        .await
+        .on_constraint("credentials_name_key", taken)?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
     let detail = serde_json::json!({ "name": body.name });
-    let change = Change { action: Permission::CredentialCreate.name(), resource: "credential", id: id.to_string(), service: None, detail };
+    let change = Change {
+        action: Permission::CredentialCreate.name(),
+        resource: "credential",
+        id: id.to_string(),
+        service: None,
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/credentials/{id}"))], Answer(Credential::from(row))))

@@ -12,7 +12,11 @@ use crate::{
     state::AppState,
 };
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<CredentialId>) -> Result<Json<Credential>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<CredentialId>,
+) -> Result<Json<Credential>, ApiError> {
     authorize(&who, Permission::CredentialRead, None)?;
     let mut conn = state.pool.acquire().await?;
     let row = credentials::get(&mut conn, id).await?.ok_or(ApiError::NotFound("credential"))?;

@@ -1,14 +1,18 @@
 //! `GET /v1/credentials`: a page of what the caller may see.
 
-use axum::{
-    extract::{OriginalUri, State},
-    response::Response,
-};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::Deserialize;
 use shared::db::credentials;
 
 use super::Credential;
-use crate::{auth::Identity, error::ApiError, extract::Query, page::Page, rbac::{Permission, authorize}, state::AppState};
+use crate::{
+    auth::Identity,
+    error::ApiError,
+    extract::Query,
+    page::Page,
+    rbac::{Permission, authorize},
+    state::AppState,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +24,7 @@ pub struct Filter {
 pub async fn handle(
     State(state): State<AppState>,
     who: Identity,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     Query(query): Query<Filter>,
 ) -> Result<Response, ApiError> {
     let page = Page::new(query.page, query.limit)?;

@@ -45,8 +45,15 @@ pub async fn handle(
         .await
         .on_constraint("credentials_name_key", taken)?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    let detail = serde_json::json!({ "name": body.name, "user_name": body.user_name, "password_changed": sealed.is_some() });
-    let change = Change { action: Permission::CredentialUpdate.name(), resource: "credential", id: id.to_string(), service: None, detail };
+    let detail =
+        serde_json::json!({ "name": body.name, "user_name": body.user_name, "password_changed": sealed.is_some() });
+    let change = Change {
+        action: Permission::CredentialUpdate.name(),
+        resource: "credential",
+        id: id.to_string(),
+        service: None,
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok(Answer(row.into()))

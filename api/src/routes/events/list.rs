@@ -26,7 +26,11 @@ pub struct Event {
     data: serde_json::Value,
 }
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Query(query): Query<Filter>) -> Result<Json<Vec<Event>>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Query(query): Query<Filter>,
+) -> Result<Json<Vec<Event>>, ApiError> {
     let limit = query.limit.unwrap_or(MAX_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::field("?limit", format!("must be 1 to {MAX_LIMIT}")));

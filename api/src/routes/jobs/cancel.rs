@@ -49,7 +49,8 @@ pub async fn handle(
         }
     };
     let (id_text, service) = (id.to_string(), seen.service_id);
-    let change = Change { action: permission.name(), resource: "job", id: id_text, service, detail: serde_json::Value::Null };
+    let change =
+        Change { action: permission.name(), resource: "job", id: id_text, service, detail: serde_json::Value::Null };
     changed(&mut tx, &who, &context, change).await?;
     let row = jobs::get(&mut tx, id).await?.ok_or(ApiError::NotFound("job"))?;
     tx.commit().await?;

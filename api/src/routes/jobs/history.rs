@@ -24,7 +24,11 @@ pub struct Step {
     error: Option<Problem>,
 }
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<JobId>) -> Result<Json<Vec<Step>>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<JobId>,
+) -> Result<Json<Vec<Step>>, ApiError> {
     find(&state, &who, id, Permission::JobRead).await?;
     let mut conn = state.pool.acquire().await?;
     let steps = jobs::history(&mut conn, id).await?.into_iter().map(|row| Step {

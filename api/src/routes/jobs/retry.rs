@@ -34,7 +34,13 @@ pub async fn handle(
     let job = enqueue::retry(&mut tx, id, &asked(&who, &context, None)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job });
     let service = seen.service_id;
-    changed(&mut tx, &who, &context, Change { action: permission.name(), resource: "job", id: id.to_string(), service, detail }).await?;
+    changed(
+        &mut tx,
+        &who,
+        &context,
+        Change { action: permission.name(), resource: "job", id: id.to_string(), service, detail },
+    )
+    .await?;
     tx.commit().await?;
     accepted(&state, job, wait).await
 }

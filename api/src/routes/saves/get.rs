@@ -52,7 +52,11 @@ struct Object {
     sha256: Option<String>,
 }
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<SaveId>) -> Result<Json<WholeSave>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<SaveId>,
+) -> Result<Json<WholeSave>, ApiError> {
     let mut conn = state.pool.acquire().await?;
     let mut row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
     authorize(&who, Permission::SaveRead, Some(row.service_id))?;

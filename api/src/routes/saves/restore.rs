@@ -58,7 +58,8 @@ pub async fn handle(
     let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
     authorize(&who, permission, Some(save.service_id))?;
     let target_id = body.into.target_id.unwrap_or(save.target_id);
-    let target = targets::get(&mut tx, target_id).await?.ok_or_else(|| ApiError::field("/into/target_id", "is no target"))?;
+    let target =
+        targets::get(&mut tx, target_id).await?.ok_or_else(|| ApiError::field("/into/target_id", "is no target"))?;
     if authorize(&who, permission, Some(target.service_id)).is_err() {
         return Err(ApiError::field("/into/target_id", "is no target that you may restore with"));
     }
@@ -80,7 +81,13 @@ pub async fn handle(
     let job = enqueue::restore(&mut tx, wanted, &asked(&who, &context, body.priority)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job, "target_id": target_id, "database": database });
     let service = Some(save.service_id);
-    changed(&mut tx, &who, &context, Change { action: permission.name(), resource: "save", id: id.to_string(), service, detail }).await?;
+    changed(
+        &mut tx,
+        &who,
+        &context,
+        Change { action: permission.name(), resource: "save", id: id.to_string(), service, detail },
+    )
+    .await?;
     tx.commit().await?;
     accepted(&state, job, wait).await
 }

@@ -59,7 +59,8 @@ pub async fn handle(
         port: body.port.unwrap_or(body.engine.default_port()).into(),
         tls_mode: body.tls_mode.unwrap_or(TlsMode::Prefer),
         tls_ca_pem: body.tls_ca_pem,
-        maintenance_database: maintenance.map_err(|e: NameError| ApiError::field("/maintenance_database", e.to_string()))?,
+        maintenance_database: maintenance
+            .map_err(|e: NameError| ApiError::field("/maintenance_database", e.to_string()))?,
         max_jobs: body.max_jobs.unwrap_or(2),
         created_at: now,
         updated_at: now,
@@ -70,7 +71,13 @@ pub async fn handle(
     let id = row.id;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     let detail = serde_json::json!({ "name": row.name, "host": row.host, "port": row.port });
-    let change = Change { action: Permission::ServerCreate.name(), resource: "server", id: id.to_string(), service: None, detail };
+    let change = Change {
+        action: Permission::ServerCreate.name(),
+        resource: "server",
+        id: id.to_string(),
+        service: None,
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/servers/{id}"))], Answer(Server::from(row))))

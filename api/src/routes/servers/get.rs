@@ -12,7 +12,11 @@ use crate::{
     state::AppState,
 };
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<ServerId>) -> Result<Json<Server>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<ServerId>,
+) -> Result<Json<Server>, ApiError> {
     authorize(&who, Permission::ServerRead, None)?;
     let mut conn = state.pool.acquire().await?;
     let row = servers::get(&mut conn, id).await?.ok_or(ApiError::NotFound("server"))?;

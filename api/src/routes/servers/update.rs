@@ -53,7 +53,13 @@ pub async fn handle(
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     let detail = serde_json::json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
-    let change = Change { action: Permission::ServerUpdate.name(), resource: "server", id: id.to_string(), service: None, detail };
+    let change = Change {
+        action: Permission::ServerUpdate.name(),
+        resource: "server",
+        id: id.to_string(),
+        service: None,
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok(Answer(row.into()))

@@ -41,7 +41,13 @@ pub async fn handle(
     services::insert(&mut tx, id, &body.name, &body.description).await.on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     let detail = serde_json::json!({ "name": body.name });
-    let change = Change { action: Permission::ServiceCreate.name(), resource: "service", id: id.to_string(), service: Some(id), detail };
+    let change = Change {
+        action: Permission::ServiceCreate.name(),
+        resource: "service",
+        id: id.to_string(),
+        service: Some(id),
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/services/{id}"))], Answer(Service::from(row))))

@@ -12,7 +12,11 @@ use crate::{
     state::AppState,
 };
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<ServiceId>) -> Result<Json<Service>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<ServiceId>,
+) -> Result<Json<Service>, ApiError> {
     authorize(&who, Permission::ServiceRead, Some(id))?;
     let mut conn = state.pool.acquire().await?;
     let row = services::get(&mut conn, id).await?.ok_or(ApiError::NotFound("service"))?;

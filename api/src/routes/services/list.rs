@@ -1,9 +1,6 @@
 //! `GET /v1/services`: a page of what the caller may see.
 
-use axum::{
-    extract::{OriginalUri, State},
-    response::Response,
-};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::Deserialize;
 use shared::db::services;
 
@@ -20,7 +17,7 @@ pub struct Filter {
 pub async fn handle(
     State(state): State<AppState>,
     who: Identity,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     Query(query): Query<Filter>,
 ) -> Result<Response, ApiError> {
     let page = Page::new(query.page, query.limit)?;

@@ -35,10 +35,18 @@ pub async fn handle(
     if services::get(&mut tx, id).await?.is_none() {
         return Err(ApiError::NotFound("service"));
     }
-    services::update(&mut tx, id, body.name.as_ref(), body.description.as_deref()).await.on_constraint("services_name_key", taken)?;
+    services::update(&mut tx, id, body.name.as_ref(), body.description.as_deref())
+        .await
+        .on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     let detail = serde_json::json!({ "name": body.name, "description": body.description });
-    let change = Change { action: Permission::ServiceUpdate.name(), resource: "service", id: id.to_string(), service: Some(id), detail };
+    let change = Change {
+        action: Permission::ServiceUpdate.name(),
+        resource: "service",
+        id: id.to_string(),
+        service: Some(id),
+        detail,
+    };
     changed(&mut tx, &who, &context, change).await?;
     tx.commit().await?;
     Ok(Answer(row.into()))

@@ -89,7 +89,13 @@ pub async fn handle(
     let (job, save) = enqueue::backup(&mut tx, wanted, &asked(&who, &context, body.priority)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job, "save_id": save });
     let service = Some(target.service_id);
-    changed(&mut tx, &who, &context, Change { action: permission.name(), resource: "target", id: id.to_string(), service, detail }).await?;
+    changed(
+        &mut tx,
+        &who,
+        &context,
+        Change { action: permission.name(), resource: "target", id: id.to_string(), service, detail },
+    )
+    .await?;
     tx.commit().await?;
     accepted(&state, job, wait).await
 }

@@ -73,7 +73,13 @@ pub async fn handle(
     let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     let detail = serde_json::json!({ "name": row.name, "server_id": row.server_id, "database": row.database });
     let service = Some(row.service_id);
-    changed(&mut tx, &who, &context, Change { action: "target.create", resource: "target", id: id.to_string(), service, detail }).await?;
+    changed(
+        &mut tx,
+        &who,
+        &context,
+        Change { action: "target.create", resource: "target", id: id.to_string(), service, detail },
+    )
+    .await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/targets/{id}"))], Answer(Target::from(row))))
 }

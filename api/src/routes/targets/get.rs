@@ -12,7 +12,11 @@ use crate::{
     state::AppState,
 };
 
-pub async fn handle(State(state): State<AppState>, who: Identity, Path(id): Path<TargetId>) -> Result<Json<Target>, ApiError> {
+pub async fn handle(
+    State(state): State<AppState>,
+    who: Identity,
+    Path(id): Path<TargetId>,
+) -> Result<Json<Target>, ApiError> {
     let mut conn = state.pool.acquire().await?;
     let row = targets::get(&mut conn, id).await?.ok_or(ApiError::NotFound("target"))?;
     authorize(&who, Permission::TargetRead, Some(row.service_id))?;

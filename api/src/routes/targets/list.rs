@@ -1,9 +1,6 @@
 //! `GET /v1/targets`: a page of what the caller may see.
 
-use axum::{
-    extract::{OriginalUri, State},
-    response::Response,
-};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::Deserialize;
 use shared::{
     db::targets,
@@ -11,7 +8,14 @@ use shared::{
 };
 
 use super::Target;
-use crate::{auth::Identity, error::ApiError, extract::Query, page::Page, rbac::{Permission, authorize, visible}, state::AppState};
+use crate::{
+    auth::Identity,
+    error::ApiError,
+    extract::Query,
+    page::Page,
+    rbac::{Permission, authorize, visible},
+    state::AppState,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +29,7 @@ pub struct Filter {
 pub async fn handle(
     State(state): State<AppState>,
     who: Identity,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     Query(query): Query<Filter>,
 ) -> Result<Response, ApiError> {
     let page = Page::new(query.page, query.limit)?;

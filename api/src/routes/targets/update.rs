@@ -68,7 +68,8 @@ pub async fn handle(
     let detail = serde_json::json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
     let action = Permission::TargetUpdate.name();
     let service = Some(row.service_id);
-    changed(&mut tx, &who, &context, Change { action, resource: "target", id: id.to_string(), service, detail }).await?;
+    changed(&mut tx, &who, &context, Change { action, resource: "target", id: id.to_string(), service, detail })
+        .await?;
     tx.commit().await?;
     Ok(Answer(row.into()))
 }
