@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::{Arc, Mutex, PoisonError}, time::Duration};
 
-use apalis::prelude::{BackendExt, BoxDynError, WorkerBuilder, WorkerContext};
+use apalis::prelude::{BackendExt, WorkerBuilder, WorkerContext};
 use apalis_postgres::{Config, PostgresStorage};
 use shared::{
     db::{self, claim::{self, Fence}},
@@ -111,12 +111,12 @@ impl Dispatch {
                 let this = Arc::clone(&this);
                 async move { this.hear().await }
             };
-            let worker = WorkerBuilder::new(WorkerContext::new(&name)).backend(backend).concurrency(1).build(handler);
+            let worker = WorkerBuilder::new(WorkerContext::new(&name)).backend(backend).build(handler);
             let stop = soft.clone();
             let ended = worker
                 .run_until(async move {
                     stop.cancelled().await;
-                    Ok::<(), BoxDynError>(())
+                    Ok::<(), std::io::Error>(())
                 })
                 .await;
             if let Err(error) = ended {
