@@ -26,7 +26,8 @@ impl TelemetryError {
 /// Sets up logging and the panic hook for the whole process. Call it once, first thing after the configuration.
 pub fn init(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().parse(&telemetry.filter).map_err(TelemetryError::Filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match telemetry.log_format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Text => lines.try_init(),
