@@ -96,6 +96,3 @@ pub fn start(config: &Config, installation: InstallationId, shutdown: &Shutdown)
     let url: SecretString = config.database.url.clone().unwrap_or_default();
     shutdown.tasks().spawn(Relay::new(url, sink, Timing::default()).run(shutdown.soft().clone()));
 }
-
-#[cfg(test)]
-mod tests;

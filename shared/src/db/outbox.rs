@@ -76,7 +76,10 @@ pub async fn sequence(conn: &mut PgConnection) -> Result<u64, DbError> {
     .await?
     .rows_affected();
     if given > 0 {
-        let moved = sqlx::query("UPDATE outbox_seq SET last = last + $1").bind(i64::try_from(given).unwrap_or(i64::MAX)).execute(&mut *tx).await?;
+        let moved = sqlx::query("UPDATE outbox_seq SET last = last + $1")
+            .bind(i64::try_from(given).unwrap_or(i64::MAX))
+            .execute(&mut *tx)
+            .await?;
         ensure_rows("outbox_seq", &moved, 1)?;
     }
     tx.commit().await?;
@@ -142,7 +145,10 @@ pub struct Hints(PgListener);
 impl Hints {
     /// Listens on a connection of its own.
     pub async fn listen(url: &str) -> Result<Self, DbError> {
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(5)).connect_lazy_with(options(url)?);
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options(url)?);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen("holdfast_outbox").await?;
         Ok(Self(listener))

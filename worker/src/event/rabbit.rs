@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
-    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{
+        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    },
     types::{AMQPValue, FieldTable, ShortString},
     uri::AMQPUri,
 };
@@ -63,7 +65,9 @@ impl RabbitSink {
     }
 
     async fn connected(&mut self) -> Result<Link, EventError> {
-        if let Some(link) = self.link.take().filter(|link| link.connection.status().connected() && link.channel.status().connected()) {
+        if let Some(link) =
+            self.link.take().filter(|link| link.connection.status().connected() && link.channel.status().connected())
+        {
             return Ok(link);
         }
         timeout(PATIENCE, self.connect()).await.map_err(|_| EventError::ConnectTimeout(PATIENCE.as_secs()))?
@@ -97,7 +101,9 @@ impl RabbitSink {
             // The place for what nobody is bound for comes first, so that no event finds the exchange without it.
             channel.exchange_declare(unrouted.clone(), ExchangeKind::Fanout, durable, FieldTable::default()).await?;
             channel.queue_declare(unrouted.clone(), QueueDeclareOptions::durable(), bounds).await?;
-            channel.queue_bind(unrouted.clone(), unrouted, "".into(), QueueBindOptions::default(), FieldTable::default()).await?;
+            channel
+                .queue_bind(unrouted.clone(), unrouted, "".into(), QueueBindOptions::default(), FieldTable::default())
+                .await?;
             channel.exchange_declare(exchange, ExchangeKind::Topic, durable, alternate).await
         };
         declared.await.map_err(EventError::Declare)
@@ -112,7 +118,13 @@ impl RabbitSink {
         let body = event.to_cloud_event(self.settings.installation).to_string();
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         link.channel
-            .basic_publish(short("exchange", &self.settings.exchange)?, short("type", &event.kind)?, options, body.as_bytes(), properties)
+            .basic_publish(
+                short("exchange", &self.settings.exchange)?,
+                short("type", &event.kind)?,
+                options,
+                body.as_bytes(),
+                properties,
+            )
             .await
             .map_err(EventError::Send)
     }

@@ -37,7 +37,12 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { standby: Duration::from_secs(5), scan: Duration::from_secs(5), pause: Duration::from_secs(1), longest_pause: Duration::from_secs(30) }
+        Self {
+            standby: Duration::from_secs(5),
+            scan: Duration::from_secs(5),
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(30),
+        }
     }
 }
 
@@ -74,7 +79,9 @@ impl Relay {
     /// One database session: the lock lives and dies with it, and nothing is published that it has not just read.
     async fn session(&mut self, soft: &CancellationToken) -> Result<(), DbError> {
         let url = self.url.expose_secret();
-        let Some(connected) = soft.run_until_cancelled(bounded(outbox::connect_relay(url))).await else { return Ok(()) };
+        let Some(connected) = soft.run_until_cancelled(bounded(outbox::connect_relay(url))).await else {
+            return Ok(());
+        };
         let mut conn = connected?;
         while !bounded(outbox::try_lead(&mut conn)).await? {
             if rest(soft, self.timing.standby).await {
@@ -87,7 +94,12 @@ impl Relay {
         bounded(async { Ok(conn.close().await?) }).await
     }
 
-    async fn relay(&mut self, conn: &mut PgConnection, hints: &mut Hints, soft: &CancellationToken) -> Result<(), DbError> {
+    async fn relay(
+        &mut self,
+        conn: &mut PgConnection,
+        hints: &mut Hints,
+        soft: &CancellationToken,
+    ) -> Result<(), DbError> {
         let mut retry: Option<(Instant, Duration)> = None;
         while !soft.is_cancelled() {
             // The history goes on while the broker is away: its readers need the places, not the broker.
@@ -101,7 +113,8 @@ impl Relay {
                     }
                     Outcome::Idle => retry = None,
                     Outcome::Stuck => {
-                        let pause = retry.map_or(self.timing.pause, |(_, last)| (last * 2).min(self.timing.longest_pause));
+                        let pause =
+                            retry.map_or(self.timing.pause, |(_, last)| (last * 2).min(self.timing.longest_pause));
                         retry = Some((Instant::now() + pause, pause));
                     }
                 }
@@ -138,7 +151,11 @@ impl Relay {
             }
         }
         if let Some(error) = first_error {
-            tracing::warn!(error = &error as &dyn Error, events = failed.len(), "events were not published and are kept");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                events = failed.len(),
+                "events were not published and are kept"
+            );
             bounded(outbox::mark_failed(conn, &failed)).await?;
         }
         if published.is_empty() {
