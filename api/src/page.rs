@@ -61,7 +61,7 @@ impl Page {
         let kept: Vec<&str> =
             uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("page=")).collect();
         let link = |rel: &str, page: u32| {
-            let query = kept.iter().map(|p| format!("{p}&")).collect::<String>();
+            let query = kept.iter().fold(String::new(), |query, part| query + part + "&");
             format!("<{}?{query}page={page}>; rel=\"{rel}\"", uri.path())
         };
         let mut links = vec![link("first", 1)];

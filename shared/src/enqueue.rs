@@ -72,7 +72,11 @@ const ATTEMPTS: i32 = 5;
 const RESTORE_ATTEMPTS: i32 = 3;
 
 /// Enqueues a backup and its pending save.
-pub async fn backup(tx: &mut PgConnection, wanted: BackupRequest, asked: &Asked) -> Result<(JobId, SaveId), EnqueueError> {
+pub async fn backup(
+    tx: &mut PgConnection,
+    wanted: BackupRequest,
+    asked: &Asked,
+) -> Result<(JobId, SaveId), EnqueueError> {
     let place = jobs::place(tx, wanted.target_id).await?.ok_or(EnqueueError::TargetMissing(wanted.target_id))?;
     if let Some(store) = wanted.stores.iter().find(|store| !place.stores.contains(store)) {
         return Err(EnqueueError::StoreUnknown { store: store.clone(), known: place.stores.join(", ") });

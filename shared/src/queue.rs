@@ -45,7 +45,10 @@ pub async fn hint(conn: &mut PgConnection, jobs: &[JobId]) -> Result<(), QueueEr
     for job_id in jobs {
         // Run at the epoch: the insert trigger compares with the start of the transaction, and a task of "now" in a long
         // transaction, or by a fast clock, would notify nobody.
-        let task = TaskBuilder::new(serde_json::to_vec(&Hint { job_id: *job_id })?).run_at_timestamp(0).max_attempts(1).build();
+        let task = TaskBuilder::new(serde_json::to_vec(&Hint { job_id: *job_id })?)
+            .run_at_timestamp(0)
+            .max_attempts(1)
+            .build();
         tasks.push(task);
     }
     push_tasks(&mut *conn, QUEUE, tasks).await.map_err(|error| QueueError::Push(error.to_string()))?;

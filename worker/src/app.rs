@@ -88,7 +88,13 @@ async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
         let opened: Arc<dyn crate::store::Store> = match &store.kind {
             StoreKind::File { root } => Arc::new(FileStore::open(name.clone(), root.clone(), read_back).await?),
             StoreKind::Gridfs { uri, database, bucket, chunk_bytes } => {
-                let settings = GridFsSettings { uri: uri.clone(), database: database.clone(), bucket: bucket.clone(), chunk_bytes: *chunk_bytes, read_back };
+                let settings = GridFsSettings {
+                    uri: uri.clone(),
+                    database: database.clone(),
+                    bucket: bucket.clone(),
+                    chunk_bytes: *chunk_bytes,
+                    read_back,
+                };
                 Arc::new(GridFsStore::open(name.clone(), &settings).await?)
             }
         };

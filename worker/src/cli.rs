@@ -4,7 +4,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
-use shared::{config::{Config, Sources}, secret, telemetry};
+use shared::{
+    config::{Config, Sources},
+    secret, telemetry,
+};
 
 use crate::{app::App, engine::process::Launcher};
 
@@ -12,7 +15,7 @@ use crate::{app::App, engine::process::Launcher};
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Cli {
-    /// The configuration file; `.env` and HOLDFAST__SECTION__KEY overlay it.
+    /// The configuration file; `.env` and `HOLDFAST__SECTION__KEY` overlay it.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -76,7 +76,8 @@ impl Context {
             password,
             tls,
             ca_pem: work.tls_ca_pem.clone(),
-            maintenance_database: DatabaseName::parse(work.maintenance_database.clone()).map_err(|e| unusable(e.to_string()))?,
+            maintenance_database: DatabaseName::parse(work.maintenance_database.clone())
+                .map_err(|e| unusable(e.to_string()))?,
             session: SessionTag { job: fence.job.0, epoch: fence.epoch },
         };
         Ok((connection, database))

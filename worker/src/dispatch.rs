@@ -3,20 +3,34 @@
 //! A hint says only "look". apalis workers die of any database error and know no backoff, so a loop starts them anew
 //! under a fresh name each time, and no job ever runs inside one: they ring a bell, and [`Dispatch::claim`] looks.
 
-use std::{collections::HashMap, sync::{Arc, Mutex, PoisonError}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use apalis::prelude::{BackendExt, WorkerBuilder, WorkerContext};
 use apalis_postgres::{Config, PostgresStorage};
 use shared::{
-    db::{self, claim::{self, Fence}},
+    db::{
+        self,
+        claim::{self, Fence},
+    },
     id::JobId,
     queue::{Hint, QUEUE},
     shutdown::Shutdown,
 };
 use sqlx::PgPool;
-use tokio::{sync::{Notify, Semaphore}, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
-use crate::{context::Context, lease::{Lease, Stop}, runner};
+use crate::{
+    context::Context,
+    lease::{Lease, Stop},
+    runner,
+};
 
 /// After a failure that is likely to last a moment.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -105,7 +119,10 @@ impl Dispatch {
                 .heartbeat_interval(Duration::from_secs(5))
                 .missed_heartbeats(6)
                 .lock_tasks(false);
-            let backend = PostgresStorage::<Hint>::new(&pool).with_config(config).with_pubsub().poll_with_interval(Duration::from_secs(2));
+            let backend = PostgresStorage::<Hint>::new(&pool)
+                .with_config(config)
+                .with_pubsub()
+                .poll_with_interval(Duration::from_secs(2));
             let this = Arc::clone(&self);
             let handler = move |_: Hint| {
                 let this = Arc::clone(&this);

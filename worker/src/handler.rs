@@ -91,9 +91,9 @@ impl Job {
 
     async fn target(&self, id: TargetId, purpose: work::Purpose) -> Result<work::TargetWork, JobError> {
         let mut conn = self.ctx.pool.acquire().await?;
-        work::target(&mut conn, id, purpose)
-            .await?
-            .ok_or_else(|| JobError::abort("target_missing", format!("target {id} does not exist any more"), "Register it again."))
+        work::target(&mut conn, id, purpose).await?.ok_or_else(|| {
+            JobError::abort("target_missing", format!("target {id} does not exist any more"), "Register it again.")
+        })
     }
 }
 

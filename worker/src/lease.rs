@@ -81,13 +81,12 @@ impl Lease {
             match timeout_at(until.max(sent), beat).await {
                 Ok(Ok(Beat::Kept)) => until = sent + rhythm.lease - rhythm.margin(),
                 Ok(Ok(Beat::CancelRequested)) => return self.stop(Stop::Cancelled),
-                Ok(Ok(Beat::Lost)) => return self.stop(Stop::Lost),
                 Ok(Err(error)) if Instant::now() < until => {
                     tracing::warn!(job.id = %self.fence.job, error = &error as &dyn std::error::Error, "the beat failed and is tried again");
                     // A refused connection answers at once: no hot loop against a server that restarts.
                     tokio::time::sleep_until((Instant::now() + rhythm.beat / 5).min(until)).await;
                 }
-                Ok(Err(_)) | Err(_) => return self.stop(Stop::Lost),
+                Ok(Ok(Beat::Lost) | Err(_)) | Err(_) => return self.stop(Stop::Lost),
             }
         }
     }

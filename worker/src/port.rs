@@ -10,7 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 
 /// Serves until told to stop.
-pub async fn serve(ctx: Arc<Context>, listener: tokio::net::TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    ctx: Arc<Context>,
+    listener: tokio::net::TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(ctx);
     axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }
@@ -20,11 +24,22 @@ async fn ready(State(ctx): State<Arc<Context>>) -> (StatusCode, Json<Value>) {
         let mut conn = ctx.pool.acquire().await?;
         migrate::is_current(&mut conn).await
     };
-    let clients: Vec<Value> = ctx.postgres.clients.all().iter().map(|c| json!({ "version": c.version(), "lacks_fixes": c.lacks_fixes() })).collect();
+    let clients: Vec<Value> = ctx
+        .postgres
+        .clients
+        .all()
+        .iter()
+        .map(|c| json!({ "version": c.version(), "lacks_fixes": c.lacks_fixes() }))
+        .collect();
     let (database, status) = match current.await {
         Ok(true) => ("ok", StatusCode::OK),
         Ok(false) => ("migrations are missing: run holdfast-api migrate", StatusCode::SERVICE_UNAVAILABLE),
         Err(_) => ("cannot be reached", StatusCode::SERVICE_UNAVAILABLE),
     };
-    (status, Json(json!({ "database": database, "postgres_clients": clients, "stores": ctx.stores.keys().collect::<Vec<_>>() })))
+    (
+        status,
+        Json(
+            json!({ "database": database, "postgres_clients": clients, "stores": ctx.stores.keys().collect::<Vec<_>>() }),
+        ),
+    )
 }

@@ -13,7 +13,13 @@ use sqlx::PgConnection;
 use crate::handler::{Done, backup::Saved};
 
 /// Writes what follows from a job that succeeded.
-pub async fn write(tx: &mut PgConnection, fence: Fence, job: &JobRow, payload: &Payload, done: &Done) -> Result<(), DbError> {
+pub async fn write(
+    tx: &mut PgConnection,
+    fence: Fence,
+    job: &JobRow,
+    payload: &Payload,
+    done: &Done,
+) -> Result<(), DbError> {
     match (done, payload) {
         (Done::Backup(saved), _) => write_save(tx, fence, job, saved).await,
         (Done::Plain(result), Payload::Restore(restore)) => {

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::{
-    db::{DbError, claim, finish::{self, Outcome}, jobs::JobRow, sweep},
+    db::{
+        DbError, claim,
+        finish::{self, Outcome},
+        jobs::JobRow,
+        sweep,
+    },
     job::{JobState, Payload, Problem, Progress},
 };
 use sqlx::Connection;
@@ -21,7 +26,7 @@ use crate::{
 /// How often progress is written and time-outs are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// A stopped handler ends its children and takes its bytes away within this time, or is let go of.
-const WIND_DOWN: Duration = Duration::from_secs(60);
+const WIND_DOWN: Duration = Duration::from_mins(1);
 
 /// Runs a claimed job to its end. `claimed` is an instant before the claim was sent.
 pub async fn run(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Instant, hard: CancellationToken) {
@@ -47,9 +52,10 @@ async fn attempt(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Ins
         tracing::warn!("the lease was lost; whatever this attempt did is not recorded");
     } else {
         let (outcome, done) = outcome(&ctx, &lease, &row, worked);
-        match end(&ctx, &lease, &row, payload.as_ref().ok(), outcome, done.as_ref(), &hard).await {
-            Some(state) => tracing::info!(job.state = state.as_str(), "job attempt ended"),
-            None => tracing::warn!("somebody else owns the job; nothing was written"),
+        if let Some(state) = end(&ctx, &lease, &row, payload.as_ref().ok(), outcome, done.as_ref(), &hard).await {
+            tracing::info!(job.state = state.as_str(), "job attempt ended");
+        } else {
+            tracing::warn!("somebody else owns the job; nothing was written");
         }
     }
     lease.cancel.cancel();
@@ -59,7 +65,9 @@ async fn attempt(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Ins
 /// The handler, watched: progress to the row, deadline, stall, and a worker that goes down.
 async fn work(job: &Job, payload: &Payload, row: &JobRow, hard: &CancellationToken) -> Result<Done, JobError> {
     let settings = &job.ctx.settings;
-    let seconds = |own: Option<i32>, default: Duration| own.and_then(|s| u64::try_from(s).ok()).map_or(default, Duration::from_secs);
+    let seconds = |own: Option<i32>, default: Duration| {
+        own.and_then(|s| u64::try_from(s).ok()).map_or(default, Duration::from_secs)
+    };
     let deadline = seconds(row.deadline_s, settings.job_deadline);
     let stall = seconds(row.stall_s, settings.stall);
     let began = Instant::now();
@@ -85,12 +93,11 @@ async fn work(job: &Job, payload: &Payload, row: &JobRow, hard: &CancellationTok
             }
         }
     }
-    match tokio::time::timeout(WIND_DOWN, handler).await {
-        Ok(done) => done,
-        Err(_) => {
-            tracing::error!("the handler did not stop in time and is let go of; its bytes are left to gc");
-            Err(JobError::Stopped)
-        }
+    if let Ok(done) = tokio::time::timeout(WIND_DOWN, handler).await {
+        done
+    } else {
+        tracing::error!("the handler did not stop in time and is let go of; its bytes are left to gc");
+        Err(JobError::Stopped)
     }
 }
 
@@ -129,7 +136,14 @@ fn outcome(ctx: &Context, lease: &Lease, row: &JobRow, worked: Result<Done, JobE
             Some(Stop::Shutdown) => return (Outcome::Released, None),
             Some(Stop::Deadline(limit)) => {
                 let message = format!("the job ran longer than the {} s it may", limit.as_secs());
-                return (Outcome::Failed(Problem::permanent("deadline_exceeded", message, "Give the target a longer deadline_s, or find out what was slow in the job's stages.")), None);
+                return (
+                    Outcome::Failed(Problem::permanent(
+                        "deadline_exceeded",
+                        message,
+                        "Give the target a longer deadline_s, or find out what was slow in the job's stages.",
+                    )),
+                    None,
+                );
             }
             Some(Stop::Stalled(limit)) => Problem::retryable(
                 "stalled",
@@ -140,7 +154,12 @@ fn outcome(ctx: &Context, lease: &Lease, row: &JobRow, worked: Result<Done, JobE
         },
     };
     let delay = backoff(ctx.settings.backoff_base, ctx.settings.backoff_cap, row.attempt, jitter());
-    tracing::warn!(error.code = problem.code, error = problem.message, retry.delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
+    tracing::warn!(
+        error.code = problem.code,
+        error = problem.message,
+        retry.delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        "the attempt failed"
+    );
     (Outcome::Retry { problem, delay }, None)
 }
 
@@ -170,11 +189,18 @@ async fn end(
         match write(ctx, lease, payload, &outcome, done).await {
             Ok(state) => return state,
             Err(error) if error.is_transient() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the end of the job may or may not be written; looking again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the end of the job may or may not be written; looking again"
+                );
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the job's record was refused");
-                outcome = Outcome::Failed(Problem::permanent("record_refused", handler::chain(&error), "This is a fault of Holdfast: report it."));
+                outcome = Outcome::Failed(Problem::permanent(
+                    "record_refused",
+                    handler::chain(&error),
+                    "This is a fault of Holdfast: report it.",
+                ));
                 done = None;
             }
         }
@@ -195,7 +221,13 @@ async fn end(
     }
 }
 
-async fn write(ctx: &Context, lease: &Lease, payload: Option<&Payload>, outcome: &Outcome, done: Option<&Done>) -> Result<Option<JobState>, DbError> {
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    payload: Option<&Payload>,
+    outcome: &Outcome,
+    done: Option<&Done>,
+) -> Result<Option<JobState>, DbError> {
     let mut conn = ctx.pool.acquire().await?;
     let mut tx = conn.begin().await?;
     let Some(job) = finish::finish(&mut tx, lease.fence, outcome).await? else {
@@ -220,11 +252,11 @@ mod tests {
 
     #[test]
     fn backoff_doubles_to_its_cap_and_keeps_within_a_fifth() {
-        let (base, cap) = (Duration::from_secs(5), Duration::from_secs(900));
+        let (base, cap) = (Duration::from_secs(5), Duration::from_mins(15));
         let middle: Vec<u64> = (1..=12).map(|n| backoff(base, cap, n, 0.5).as_secs()).collect();
         assert_eq!(middle, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]);
         assert_eq!(backoff(base, cap, 1, 0.0), Duration::from_secs(4));
         assert_eq!(backoff(base, cap, 1, 1.0), Duration::from_secs(6));
-        assert_eq!(backoff(base, cap, i32::MAX, 1.0), Duration::from_secs(1080));
+        assert_eq!(backoff(base, cap, i32::MAX, 1.0), Duration::from_mins(18));
     }
 }

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::{
-    db::{sweep, workers::{self, WorkerRow}},
+    db::{
+        sweep,
+        workers::{self, WorkerRow},
+    },
     queue::{self, QUEUE, QueueError},
 };
 use sqlx::Connection;

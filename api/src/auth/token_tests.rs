@@ -13,7 +13,7 @@ fn tokens() -> Tokens {
         active: "a".into(),
         issuer: "holdfast".into(),
         audience: "holdfast-api".into(),
-        life: Duration::from_secs(900),
+        life: Duration::from_mins(15),
         renews: true,
     }
 }

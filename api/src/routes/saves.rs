@@ -15,6 +15,7 @@ use shared::{
 
 /// A save as lists show it.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of design §4, as the row has them")]
 pub struct Save {
     pub id: SaveId,
     pub target_id: TargetId,

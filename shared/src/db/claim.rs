@@ -142,11 +142,12 @@ pub async fn set_progress(conn: &mut PgConnection, fence: Fence, progress: &Prog
 /// Whether this attempt still owns the job; asked inside the transaction that is about to write for it, whose row lock
 /// then keeps it so until the end.
 pub async fn owns(conn: &mut PgConnection, fence: Fence) -> Result<bool, DbError> {
-    let row: Option<i32> = sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND epoch = $2 AND state = 'running' FOR NO KEY UPDATE")
-        .bind(fence.job)
-        .bind(fence.epoch)
-        .fetch_optional(conn)
-        .await?;
+    let row: Option<i32> =
+        sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND epoch = $2 AND state = 'running' FOR NO KEY UPDATE")
+            .bind(fence.job)
+            .bind(fence.epoch)
+            .fetch_optional(conn)
+            .await?;
     Ok(row.is_some())
 }
 

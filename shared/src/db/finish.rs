@@ -18,7 +18,10 @@ use crate::{
 pub enum Outcome {
     Succeeded(serde_json::Value),
     /// Another attempt may help: queued again after `delay`, or failed when the attempts are used up.
-    Retry { problem: Problem, delay: Duration },
+    Retry {
+        problem: Problem,
+        delay: Duration,
+    },
     Failed(Problem),
     Cancelled,
     /// Put back uncharged: the worker is shutting down.
@@ -83,7 +86,11 @@ pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError
          WHERE after_job_id = $1 AND state = 'queued' RETURNING *",
     )
     .bind(job.id)
-    .bind(Json(Problem::permanent("predecessor_failed", format!("job {} had to succeed first and did not", job.id), "Start both again.")))
+    .bind(Json(Problem::permanent(
+        "predecessor_failed",
+        format!("job {} had to succeed first and did not", job.id),
+        "Start both again.",
+    )))
     .fetch_all(&mut *conn)
     .await?;
     for dependant in &dependants {
@@ -103,7 +110,11 @@ pub async fn after_terminal(conn: &mut PgConnection, id: JobId) -> Result<(), Db
 async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError> {
     let Some(save) = job.save_id else { return Ok(()) };
     let problem = job.error.clone().unwrap_or_else(|| {
-        Json(Problem::permanent(job.state.as_str(), format!("the backup was {}", job.state.as_str()), "Start it again."))
+        Json(Problem::permanent(
+            job.state.as_str(),
+            format!("the backup was {}", job.state.as_str()),
+            "Start it again.",
+        ))
     });
     let failed: Option<i32> = sqlx::query_scalar(
         "UPDATE saves SET state = 'failed', error = $3 WHERE id = $1 AND job_id = $2 AND state = 'pending' RETURNING version",

@@ -218,7 +218,10 @@ pub async fn request_cancel(
     by: Option<AdminId>,
 ) -> Result<Option<CancelOutcome>, DbError> {
     let row: Option<(JobState, Option<String>)> =
-        sqlx::query_as("SELECT state, phase FROM jobs WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(&mut *conn).await?;
+        sqlx::query_as("SELECT state, phase FROM jobs WHERE id = $1 FOR UPDATE")
+            .bind(id)
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some((state, phase)) = row else { return Ok(None) };
     Ok(Some(match state {
         JobState::Queued => {

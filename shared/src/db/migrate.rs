@@ -44,16 +44,18 @@ pub async fn installation(conn: &mut PgConnection) -> Result<InstallationId, DbE
 
 /// Whether every migration of this binary is applied and none failed: what readiness asks.
 pub async fn is_current(conn: &mut PgConnection) -> Result<bool, DbError> {
-    let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?;
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?;
     Ok(MIGRATOR.iter().filter(|m| !m.migration_type.is_down_migration()).all(|m| applied.contains(&m.version)))
 }
 
 async fn grant(conn: &mut PgConnection, app_role: &str) -> Result<(), MigrateError> {
-    let row: Option<(String, bool)> = sqlx::query_as("SELECT quote_ident(rolname), rolname = current_user FROM pg_roles WHERE rolname = $1")
-        .bind(app_role)
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(DbError::from)?;
+    let row: Option<(String, bool)> =
+        sqlx::query_as("SELECT quote_ident(rolname), rolname = current_user FROM pg_roles WHERE rolname = $1")
+            .bind(app_role)
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(DbError::from)?;
     let Some((role, is_owner)) = row else {
         return Err(MigrateError::RoleMissing { role: app_role.to_owned() });
     };

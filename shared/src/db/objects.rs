@@ -2,7 +2,11 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use super::{DbError, claim::{Fence, owns}, ensure_rows};
+use super::{
+    DbError,
+    claim::{Fence, owns},
+    ensure_rows,
+};
 use crate::{
     id::{ObjectId, SaveId},
     save::ObjectState,

@@ -28,6 +28,7 @@ pub struct NewSave {
 
 /// A save as it stands.
 #[derive(Debug, Clone, FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of design §4, as the row has them")]
 pub struct SaveRow {
     pub id: SaveId,
     pub target_id: TargetId,
@@ -81,10 +82,11 @@ pub struct SaveFilter {
 
 /// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock).
 pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbError> {
-    let version: i32 = sqlx::query_scalar("UPDATE targets SET last_version = last_version + 1 WHERE id = $1 RETURNING last_version")
-        .bind(save.target_id)
-        .fetch_one(&mut *conn)
-        .await?;
+    let version: i32 =
+        sqlx::query_scalar("UPDATE targets SET last_version = last_version + 1 WHERE id = $1 RETURNING last_version")
+            .bind(save.target_id)
+            .fetch_one(&mut *conn)
+            .await?;
     sqlx::query(
         "INSERT INTO saves (id, target_id, service_id, version, scope, origin, mode, required_copies, requested_by, note)
          VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
@@ -111,7 +113,11 @@ pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbEr
 
 /// Names the job that makes the save: written after the job, in the same transaction.
 pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Result<(), DbError> {
-    let done = sqlx::query("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'").bind(save).bind(job).execute(conn).await?;
+    let done = sqlx::query("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'")
+        .bind(save)
+        .bind(job)
+        .execute(conn)
+        .await?;
     ensure_rows("saves", &done, 1)
 }
 
@@ -126,7 +132,12 @@ pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>,
 }
 
 /// A page of saves, newest first, and how many there are (counted to 10,000).
-pub async fn list(conn: &mut PgConnection, filter: &SaveFilter, limit: i64, offset: i64) -> Result<(Vec<SaveRow>, Counted), DbError> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &SaveFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<SaveRow>, Counted), DbError> {
     let rows = sqlx::query_as(
         "SELECT * FROM saves
          WHERE ($1::uuid[] IS NULL OR service_id = ANY($1)) AND ($2::uuid IS NULL OR service_id = $2)
@@ -160,7 +171,13 @@ pub async fn list(conn: &mut PgConnection, filter: &SaveFilter, limit: i64, offs
 }
 
 /// Pending → available, inside the fenced finish of the backup.
-pub async fn make_available(conn: &mut PgConnection, id: SaveId, manifest: &Manifest, raw: u64, stored: u64) -> Result<(), DbError> {
+pub async fn make_available(
+    conn: &mut PgConnection,
+    id: SaveId,
+    manifest: &Manifest,
+    raw: u64,
+    stored: u64,
+) -> Result<(), DbError> {
     let done = sqlx::query(
         "UPDATE saves SET state = 'available', available_at = clock_timestamp(), manifest = $2, raw_bytes = $3, stored_bytes = $4,
              warnings = $5, error = NULL WHERE id = $1 AND state = 'pending'",

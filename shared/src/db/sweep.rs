@@ -48,7 +48,8 @@ pub async fn expire_leases(tx: &mut PgConnection, lease: Duration) -> Result<Vec
 
 /// Cancels what waits for a job that ended otherwise than well, should the finish that had to do it have been lost.
 pub async fn cancel_orphans(tx: &mut PgConnection) -> Result<u64, DbError> {
-    let problem = Problem::permanent("predecessor_failed", "the job this one waits for did not succeed", "Start both again.");
+    let problem =
+        Problem::permanent("predecessor_failed", "the job this one waits for did not succeed", "Start both again.");
     let orphans: Vec<JobRow> = sqlx::query_as(
         "UPDATE jobs j SET state = 'cancelled', finished_at = clock_timestamp(), error = $1
          FROM jobs a WHERE a.id = j.after_job_id AND j.state = 'queued' AND a.state IN ('failed', 'cancelled') RETURNING j.*",
@@ -88,7 +89,9 @@ pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query("DELETE FROM apalis.workers w WHERE last_seen < now() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM apalis.jobs j WHERE j.lock_by = w.id)")
         .execute(&mut *tx)
         .await?;
-    sqlx::query("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'")
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'").execute(tx).await?;
     Ok(())
 }

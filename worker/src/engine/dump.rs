@@ -232,7 +232,9 @@ mod tests {
 
     fn seen(blocks: &[&[u8]]) -> Seen {
         let mut seen = Seen::default();
-        blocks.iter().for_each(|block| seen.add(block));
+        for block in blocks {
+            seen.add(block);
+        }
         seen
     }
 

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::Utc;
 use shared::{
-    db::{objects::StoredFacts, saves, work::{Purpose, TargetWork}},
+    db::{
+        objects::StoredFacts,
+        saves,
+        work::{Purpose, TargetWork},
+    },
     id::ObjectId,
     job::{BackupJob, Problem, TableName as WireTable},
     manifest::{self, Consistency, Encoding, Manifest, ManifestObject},
@@ -25,6 +29,9 @@ const MAGIC: &[u8] = b"PGDMP";
 const DUMP: &str = "dump.0001";
 const GLOBALS: &str = "globals.sql.zst";
 
+/// The objects of a good copy, or why it was lost.
+pub type CopyOutcome = Result<Vec<(ObjectId, StoredFacts)>, Problem>;
+
 /// A save whose bytes all lie in their stores, and which only lacks its record.
 #[derive(Debug)]
 pub struct Saved {
@@ -34,7 +41,7 @@ pub struct Saved {
     pub stages: Vec<StageTime>,
     pub bottleneck: String,
     /// By store: the objects of a good copy, or why there is none.
-    pub copies: Vec<(Slug, Result<Vec<(ObjectId, StoredFacts)>, Problem>)>,
+    pub copies: Vec<(Slug, CopyOutcome)>,
 }
 
 /// Dumps the target. On any error what was written is taken away again.
@@ -49,24 +56,42 @@ pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
     engine.end_older_sessions(&at, &database, cancel).await?;
     let probe = engine.probe(&at, &database, cancel).await?;
 
-    let mut copies = Copies::open(job, &work, payload.save_id, stores, usize::try_from(save.required_copies).unwrap_or(1)).await?;
+    let mut copies =
+        Copies::open(job, &work, payload.save_id, stores, usize::try_from(save.required_copies).unwrap_or(1)).await?;
     let written = async {
         job.phase("dumping").await?;
         let options = options(payload);
         let dump = engine.dump(&at, &database, &options, &probe, cancel).await?;
         let (tool, tool_version) = (dump.tool().0.to_owned(), dump.tool().1.to_owned());
         let mut warnings = warnings(&probe, dump.warnings());
-        let plan = DumpPlan { level: job.ctx.settings.zstd_level, expect_magic: Some(MAGIC), required: copies.required(), ..DumpPlan::default() };
+        let plan = DumpPlan {
+            level: job.ctx.settings.zstd_level,
+            expect_magic: Some(MAGIC),
+            required: copies.required(),
+            ..DumpPlan::default()
+        };
         let part = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
         let mut parts = vec![part];
         match engine.dump_globals(&at, &probe, cancel).await? {
             Globals::Skipped(why) => warnings.push(why),
             Globals::Dump(dump) => {
-                let plan = DumpPlan { level: job.ctx.settings.zstd_level, required: copies.required(), ..DumpPlan::default() };
+                let plan =
+                    DumpPlan { level: job.ctx.settings.zstd_level, required: copies.required(), ..DumpPlan::default() };
                 parts.push(copies.write(job, GLOBALS, dump, plan, None).await?);
             }
         }
-        let manifest = describe(job, payload, &work, &save, &probe, (tool, tool_version), &parts, warnings, copies.read_back(), started_at)?;
+        let manifest = describe(
+            job,
+            payload,
+            &work,
+            &save,
+            &probe,
+            (tool, tool_version),
+            &parts,
+            warnings,
+            copies.read_back(),
+            started_at,
+        )?;
         copies.write_manifest(job, &manifest).await?;
         Ok::<_, JobError>((parts, manifest))
     }
@@ -77,7 +102,14 @@ pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
             let stored_bytes = parts.iter().map(|part| part.facts.stored_bytes).sum();
             let main = parts.into_iter().next();
             let (stages, bottleneck) = main.map(|part| (part.stages, part.bottleneck)).unwrap_or_default();
-            Ok(Done::Backup(Box::new(Saved { manifest, raw_bytes, stored_bytes, stages, bottleneck, copies: copies.into_outcomes() })))
+            Ok(Done::Backup(Box::new(Saved {
+                manifest,
+                raw_bytes,
+                stored_bytes,
+                stages,
+                bottleneck,
+                copies: copies.into_outcomes(),
+            })))
         }
         Err(error) => {
             copies.discard(job).await;
@@ -92,11 +124,16 @@ async fn load(job: &Job, payload: &BackupJob) -> Result<(saves::SaveRow, Chosen)
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, payload.save_id).await?;
     let save = save.filter(|save| save.state == SaveState::Pending).ok_or_else(|| {
-        JobError::abort("save_not_pending", format!("save {} is not waiting to be made", payload.save_id), "Start a new backup.")
+        JobError::abort(
+            "save_not_pending",
+            format!("save {} is not waiting to be made", payload.save_id),
+            "Start a new backup.",
+        )
     })?;
     let mut stores = Vec::new();
     for copy in saves::copies(&mut conn, payload.save_id).await? {
-        let name = Slug::parse(copy.store).map_err(|e| JobError::abort("store_unknown", e.to_string(), "Correct the target's stores."))?;
+        let name = Slug::parse(copy.store)
+            .map_err(|e| JobError::abort("store_unknown", e.to_string(), "Correct the target's stores."))?;
         let store = job.ctx.stores.get(&name).cloned();
         stores.push((name, store));
     }
@@ -141,7 +178,8 @@ fn describe(
     read_back: BTreeMap<Slug, String>,
     started_at: chrono::DateTime<Utc>,
 ) -> Result<Manifest, JobError> {
-    let slug = |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
+    let slug =
+        |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
     let tool_major = tool_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
     let object = |part: &Part| ManifestObject {
         part: part.name.to_owned(),

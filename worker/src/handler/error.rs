@@ -3,7 +3,12 @@
 
 use shared::{db::DbError, job::Problem};
 
-use crate::{context::TargetError, engine::{EngineError, ErrorCode}, store::StoreError, stream::StreamError};
+use crate::{
+    context::TargetError,
+    engine::{EngineError, ErrorCode},
+    store::StoreError,
+    stream::StreamError,
+};
 
 /// Why a handler gave up.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +55,7 @@ impl From<EngineError> for JobError {
         }
         let mut message = chain(&error);
         if let Some(exit) = error.exit() {
-            message.push_str(&format!(" ({exit})"));
+            message = format!("{message} ({exit})");
         }
         if let Some(stderr) = error.stderr().map(str::trim).filter(|text| !text.is_empty()) {
             message.push_str("; it said: ");
@@ -82,7 +87,9 @@ impl From<TargetError> for JobError {
     fn from(error: TargetError) -> Self {
         match error {
             TargetError::Db(error) => error.into(),
-            TargetError::Unusable(..) => Self::of(true, "target_unusable", chain(&error), "Correct the target or its server."),
+            TargetError::Unusable(..) => {
+                Self::of(true, "target_unusable", chain(&error), "Correct the target or its server.")
+            }
             TargetError::Credential { .. } => Self::of(
                 true,
                 "credential_unreadable",

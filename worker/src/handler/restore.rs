@@ -26,8 +26,13 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let (manifest, stores) = load(job, payload).await?;
     let object = dump_object(&manifest)?;
-    let properties: DatabaseProperties = serde_json::from_value(manifest.database_properties.clone())
-        .map_err(|e| JobError::abort("manifest_unreadable", format!("the manifest's database properties cannot be read: {e}"), "Use a newer version."))?;
+    let properties: DatabaseProperties = serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
+        JobError::abort(
+            "manifest_unreadable",
+            format!("the manifest's database properties cannot be read: {e}"),
+            "Use a newer version.",
+        )
+    })?;
     let options = RestoreOptions {
         owner: if payload.owner == OwnerPolicy::Keep { Keep::Keep } else { Keep::None },
         privileges: if payload.privileges == PrivilegePolicy::Keep { Keep::Keep } else { Keep::None },
@@ -50,7 +55,11 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
             Err(Attempt::Copy(error) | Attempt::Job(error)) => return Err(error),
         }
     }
-    Err(JobError::abort("no_copy", format!("save {} has no good copy in a store of this worker", payload.save_id), "Start a worker that has the store."))
+    Err(JobError::abort(
+        "no_copy",
+        format!("save {} has no good copy in a store of this worker", payload.save_id),
+        "Start a worker that has the store.",
+    ))
 }
 
 /// Whether another copy may help.
@@ -97,7 +106,9 @@ async fn once(
                 Ok((restored, warnings))
             }
             // The tool stopped reading: it says why.
-            Err(error @ StreamError::Sink { .. }) => Err(restore.finish().await.err().map_or_else(|| error.into(), Attempt::from)),
+            Err(error @ StreamError::Sink { .. }) => {
+                Err(restore.finish().await.err().map_or_else(|| error.into(), Attempt::from))
+            }
             Err(error) => {
                 restore.stop().await?;
                 let other_copy_may_help = matches!(error, StreamError::Corrupt { .. } | StreamError::Store(_));
@@ -119,13 +130,25 @@ async fn load(job: &Job, payload: &RestoreJob) -> Result<(Manifest, Vec<(Slug, A
     let save = saves::get(&mut conn, payload.save_id).await?;
     let available = save.filter(|save| save.state == SaveState::Available).and_then(|save| save.manifest);
     let Some(manifest) = available else {
-        return Err(JobError::abort("save_not_available", format!("save {} is not available any more", payload.save_id), "Choose another save."));
+        return Err(JobError::abort(
+            "save_not_available",
+            format!("save {} is not available any more", payload.save_id),
+            "Choose another save.",
+        ));
     };
     if manifest.format > manifest::FORMAT {
-        return Err(JobError::abort("format_unsupported", format!("the save has format {}, this worker reads up to {}", manifest.format, manifest::FORMAT), "Use a newer worker."));
+        return Err(JobError::abort(
+            "format_unsupported",
+            format!("the save has format {}, this worker reads up to {}", manifest.format, manifest::FORMAT),
+            "Use a newer worker.",
+        ));
     }
     if manifest.mode == Mode::Data {
-        return Err(JobError::abort("save_without_schema", "the save holds data without a schema, which a new database cannot take", "Restore a save of mode all."));
+        return Err(JobError::abort(
+            "save_without_schema",
+            "the save holds data without a schema, which a new database cannot take",
+            "Restore a save of mode all.",
+        ));
     }
     let mut stores = Vec::new();
     for copy in saves::copies(&mut conn, payload.save_id).await? {
@@ -144,12 +167,20 @@ fn dump_object(manifest: &Manifest) -> Result<&ManifestObject, JobError> {
     match (parts.next(), parts.next()) {
         (Some(object), None) => Ok(object),
         (None, _) => Err(JobError::abort("manifest_unreadable", "the manifest names no dump", "Choose another save.")),
-        (Some(_), Some(_)) => Err(JobError::abort("format_unsupported", "the save has several dump parts", "Use a newer worker.")),
+        (Some(_), Some(_)) => {
+            Err(JobError::abort("format_unsupported", "the save has several dump parts", "Use a newer worker."))
+        }
     }
 }
 
 fn expected(object: &ManifestObject) -> Result<Expected, JobError> {
-    let unreadable = |_| JobError::abort("manifest_unreadable", format!("the digests of {} cannot be read", object.part), "Choose another save.");
+    let unreadable = |_| {
+        JobError::abort(
+            "manifest_unreadable",
+            format!("the digests of {} cannot be read", object.part),
+            "Choose another save.",
+        )
+    };
     Ok(Expected {
         stored_bytes: object.stored_bytes,
         sha256: object.sha256.parse().map_err(unreadable)?,

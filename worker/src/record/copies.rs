@@ -15,7 +15,7 @@ use sqlx::Acquire;
 
 use crate::{
     engine::{Dump, Running},
-    handler::{Job, JobError},
+    handler::{Job, JobError, backup::CopyOutcome},
     lease::Stop,
     store::{self, ReadBack, Store, Upload, UploadRef, Whole},
     stream::{self, DumpPlan, Progress, Sha256, StageTime, StreamError},
@@ -57,7 +57,7 @@ pub struct Copies {
     /// `<installation>/<service>/<target>/<save>/<epoch>`.
     prefix: String,
     required: usize,
-    copies: Vec<Copy>,
+    stores: Vec<Copy>,
 }
 
 impl Copies {
@@ -69,8 +69,9 @@ impl Copies {
         stores: Vec<(Slug, Option<Arc<dyn Store>>)>,
         required: usize,
     ) -> Result<Self, JobError> {
-        let prefix = format!("{}/{}/{}/{save}/{}", job.ctx.installation, work.service, work.target, job.lease.fence.epoch);
-        let mut this = Self { save, prefix, required, copies: Vec::new() };
+        let prefix =
+            format!("{}/{}/{}/{save}/{}", job.ctx.installation, work.service, work.target, job.lease.fence.epoch);
+        let mut this = Self { save, prefix, required, stores: Vec::new() };
         for (name, store) in stores {
             let lost = match &store {
                 None => Some(Problem::permanent(
@@ -78,9 +79,11 @@ impl Copies {
                     format!("this worker has no store named {name}"),
                     "Declare the store in the configuration of every worker of the target's group.",
                 )),
-                Some(store) => store::require_ours(store.as_ref(), job.ctx.installation).await.err().map(|e| problem(e.into())),
+                Some(store) => {
+                    store::require_ours(store.as_ref(), job.ctx.installation).await.err().map(|e| problem(e.into()))
+                }
             };
-            this.copies.push(Copy { name, store, named: Vec::new(), lost });
+            this.stores.push(Copy { name, store, named: Vec::new(), lost });
         }
         this.enough()?;
         Ok(this)
@@ -96,7 +99,7 @@ impl Copies {
             ReadBack::Full => "full".to_owned(),
             ReadBack::Off => "off".to_owned(),
         };
-        self.copies.iter().filter_map(|copy| Some((copy.name.clone(), word(copy.store.as_deref()?)))).collect()
+        self.stores.iter().filter_map(|copy| Some((copy.name.clone(), word(copy.store.as_deref()?)))).collect()
     }
 
     /// Streams a dump into every copy and commits it there once the tool has proven it whole.
@@ -110,7 +113,9 @@ impl Copies {
     ) -> Result<Part, JobError> {
         let cancel = &job.lease.cancel;
         let key = self.key(name)?;
-        let reader = dump.reader().ok_or_else(|| JobError::abort("internal", "the dump's output was taken twice", "Report this."))?;
+        let reader = dump
+            .reader()
+            .ok_or_else(|| JobError::abort("internal", "the dump's output was taken twice", "Report this."))?;
         let uploads = match self.begin(job, name, &key).await {
             Ok(uploads) => uploads,
             Err(error) => {
@@ -164,8 +169,9 @@ impl Copies {
     pub async fn write_manifest(&mut self, job: &Job, manifest: &Manifest) -> Result<(), JobError> {
         job.phase("writing_manifest").await?;
         let key = self.key(manifest::PART)?;
-        let text = serde_json::to_vec_pretty(manifest)
-            .map_err(|error| JobError::abort("internal", format!("the manifest cannot be written as JSON: {error}"), "Report this."))?;
+        let text = serde_json::to_vec_pretty(manifest).map_err(|error| {
+            JobError::abort("internal", format!("the manifest cannot be written as JSON: {error}"), "Report this.")
+        })?;
         let bytes = Bytes::from(text);
         let length = bytes.len() as u64;
         let facts = objects::StoredFacts {
@@ -174,12 +180,12 @@ impl Copies {
             blake3: *blake3::hash(&bytes).as_bytes(),
             sha256: stream::sha256(&bytes).0,
         };
-        for at in 0..self.copies.len() {
-            let Some(store) = self.copies[at].alive() else { continue };
+        for at in 0..self.stores.len() {
+            let Some(store) = self.stores[at].alive() else { continue };
             let named = name(job, self.save, store.as_ref(), manifest::PART, &key).await?;
             let reference = named.at.clone();
-            let store_name = self.copies[at].name.clone();
-            self.copies[at].named.push(named);
+            let store_name = self.stores[at].name.clone();
+            self.stores[at].named.push(named);
             let written = async {
                 store::put(store.as_ref(), &key, &reference, bytes.clone(), &job.lease.cancel).await?;
                 check(job, store.as_ref(), &key, facts).await
@@ -190,17 +196,19 @@ impl Copies {
     }
 
     /// What the record says of each copy.
-    pub fn into_outcomes(self) -> Vec<(Slug, Result<Vec<(ObjectId, objects::StoredFacts)>, Problem>)> {
+    pub fn into_outcomes(self) -> Vec<(Slug, CopyOutcome)> {
         let outcome = |copy: Copy| match copy.lost {
             Some(problem) => (copy.name, Err(problem)),
-            None => (copy.name, Ok(copy.named.into_iter().filter_map(|named| Some((named.id, named.facts?))).collect())),
+            None => {
+                (copy.name, Ok(copy.named.into_iter().filter_map(|named| Some((named.id, named.facts?))).collect()))
+            }
         };
-        self.copies.into_iter().map(outcome).collect()
+        self.stores.into_iter().map(outcome).collect()
     }
 
     /// Takes away what this attempt wrote. What cannot be reached now is left to gc, which finds it by its row.
     pub async fn discard(&self, job: &Job) {
-        for copy in &self.copies {
+        for copy in &self.stores {
             let Some(store) = &copy.store else { continue };
             for named in &copy.named {
                 let removal = async {
@@ -211,8 +219,12 @@ impl Copies {
                 };
                 match tokio::time::timeout(DISCARD_TIMEOUT, removal).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(store = %copy.name, key = %named.key, error = &error as &dyn std::error::Error, "an object of a failed attempt is left to gc"),
-                    Err(_) => tracing::warn!(store = %copy.name, key = %named.key, "removing an object of a failed attempt took too long; it is left to gc"),
+                    Ok(Err(error)) => {
+                        tracing::warn!(store = %copy.name, key = %named.key, error = &error as &dyn std::error::Error, "an object of a failed attempt is left to gc");
+                    }
+                    Err(_) => {
+                        tracing::warn!(store = %copy.name, key = %named.key, "removing an object of a failed attempt took too long; it is left to gc");
+                    }
                 }
             }
         }
@@ -220,7 +232,7 @@ impl Copies {
 
     async fn begin(&mut self, job: &Job, part: &str, key: &StoreKey) -> Result<Vec<(Slug, Box<dyn Upload>)>, JobError> {
         let mut uploads = Vec::new();
-        for copy in &mut self.copies {
+        for copy in &mut self.stores {
             let Some(store) = copy.alive() else { continue };
             let named = name(job, self.save, store.as_ref(), part, key).await?;
             let opened = store.upload(key, &named.at, &job.lease.cancel).await;
@@ -256,8 +268,13 @@ impl Copies {
     }
 
     /// Notes how an object of a copy went. A stopped job ends; anything else costs only this copy.
-    fn settle(&mut self, store: &Slug, key: &StoreKey, outcome: Result<objects::StoredFacts, JobError>) -> Result<(), JobError> {
-        let Some(copy) = self.copies.iter_mut().find(|copy| copy.name == *store) else { return Ok(()) };
+    fn settle(
+        &mut self,
+        store: &Slug,
+        key: &StoreKey,
+        outcome: Result<objects::StoredFacts, JobError>,
+    ) -> Result<(), JobError> {
+        let Some(copy) = self.stores.iter_mut().find(|copy| copy.name == *store) else { return Ok(()) };
         match outcome {
             Ok(facts) => {
                 if let Some(named) = copy.named.iter_mut().find(|named| named.key == *key) {
@@ -271,12 +288,14 @@ impl Copies {
 
     /// Fails with the last lost copy's reason when fewer copies live than are required.
     fn enough(&self) -> Result<(), JobError> {
-        let good = self.copies.iter().filter(|copy| copy.lost.is_none()).count();
+        let good = self.stores.iter().filter(|copy| copy.lost.is_none()).count();
         if good >= self.required.max(1) {
             return Ok(());
         }
-        let lost = self.copies.iter().rev().find_map(|copy| copy.lost.clone());
-        let problem = lost.unwrap_or_else(|| Problem::permanent("too_few_copies", "the save has no store", "Give the target a store."));
+        let lost = self.stores.iter().rev().find_map(|copy| copy.lost.clone());
+        let problem = lost.unwrap_or_else(|| {
+            Problem::permanent("too_few_copies", "the save has no store", "Give the target a store.")
+        });
         Err(if problem.retryable { JobError::Retry(problem) } else { JobError::Abort(problem) })
     }
 

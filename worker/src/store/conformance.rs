@@ -1,5 +1,5 @@
 //! What every back end must do. One function, run on each; it panics where a store does not conform.
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test suite that other crates run too")]
+#![expect(clippy::unwrap_used, reason = "a test suite that other crates run too")]
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;

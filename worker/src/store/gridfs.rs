@@ -250,9 +250,10 @@ impl Store for GridFsStore {
     }
 
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let filter = match prefix {
-            "" => doc! {},
-            _ => doc! { "filename": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } },
+        let filter = if prefix.is_empty() {
+            doc! {}
+        } else {
+            doc! { "filename": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } }
         };
         let found = async {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -51,23 +51,21 @@ impl BlockPool {
 
     /// The next free block, waiting for one. Cancel safe.
     pub async fn take(&mut self) -> Block {
-        match self.try_take() {
-            Some(block) => block,
-            None => {
-                let data = self.free.recv().await.unwrap_or_else(|| vec![0; BLOCK_BYTES]);
-                self.block(data)
-            }
+        if let Some(block) = self.try_take() {
+            block
+        } else {
+            let data = self.free.recv().await.unwrap_or_else(|| vec![0; BLOCK_BYTES]);
+            self.block(data)
         }
     }
 
     /// The next free block, for a thread outside the runtime.
     pub fn blocking_take(&mut self) -> Block {
-        match self.try_take() {
-            Some(block) => block,
-            None => {
-                let data = self.free.blocking_recv().unwrap_or_else(|| vec![0; BLOCK_BYTES]);
-                self.block(data)
-            }
+        if let Some(block) = self.try_take() {
+            block
+        } else {
+            let data = self.free.blocking_recv().unwrap_or_else(|| vec![0; BLOCK_BYTES]);
+            self.block(data)
         }
     }
 

@@ -305,13 +305,12 @@ impl Packer<'_> {
         watch: &mut Watch,
         encode: impl FnOnce(&mut OutBuffer<'_, [u8]>) -> std::io::Result<usize>,
     ) -> Result<(usize, bool), StreamError> {
-        let mut block = match self.block.take() {
-            Some(block) => block,
-            None => {
-                let block = self.pool.blocking_take();
-                watch.was_waiting();
-                block
-            }
+        let mut block = if let Some(block) = self.block.take() {
+            block
+        } else {
+            let block = self.pool.blocking_take();
+            watch.was_waiting();
+            block
         };
         let mut target = OutBuffer::around(block.spare());
         let left = encode(&mut target).map_err(StreamError::Compress)?;

@@ -159,6 +159,7 @@ pub async fn read_back(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "lengths and digests are copied, and calls read better so")]
 fn differ<T: PartialEq + ToString>(what: &'static str, expected: T, found: T) -> Result<(), StreamError> {
     if expected == found {
         return Ok(());

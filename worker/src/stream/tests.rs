@@ -13,7 +13,7 @@ use crate::store::{Fault, FileStore, ReadBack, Store, Upload, Whole};
 const MIB: usize = 1 << 20;
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     disk: Arc<dyn Store>,
     cancel: CancellationToken,
 }
@@ -22,7 +22,7 @@ impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let disk = FileStore::open(Slug::parse("disk").unwrap(), dir.path().to_owned(), ReadBack::Full).await.unwrap();
-        Self { _dir: dir, disk: Arc::new(disk), cancel: CancellationToken::new() }
+        Self { dir, disk: Arc::new(disk), cancel: CancellationToken::new() }
     }
 
     fn faulty(&self, op: Op, at: u64, what: Mischief) -> Arc<dyn Store> {
@@ -75,7 +75,7 @@ impl Bench {
 
     /// No temporary file and no object is left.
     fn is_clean(&self) -> bool {
-        std::fs::read_dir(self._dir.path().join(".tmp")).unwrap().next().is_none()
+        std::fs::read_dir(self.dir.path().join(".tmp")).unwrap().next().is_none()
     }
 }
 
