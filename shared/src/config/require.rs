@@ -21,7 +21,7 @@ impl Config {
             missing.push(self.problem(
                 "secrets.public_key",
                 "is missing",
-                "make a pair by `holdfast-worker keys generate` and give the public key",
+                "make a pair by `holdfast-worker keys` and give the public key",
             ));
         }
         if self.secrets.ring.is_some() {
