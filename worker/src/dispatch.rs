@@ -1,7 +1,7 @@
 //! Hints → claims. apalis carries the wake-up (this is the worker's only file that knows it); PostgreSQL's rows decide.
 //!
 //! A hint says only "look". apalis workers die of any database error and know no backoff, so a loop starts them anew
-//! under a fresh name each time, and no job ever runs inside one: they ring a bell, and [`Dispatch::claim`] looks.
+//! under a fresh name each time, and no job ever runs inside one: they ring a bell, and the claim loop looks.
 
 use std::{
     collections::HashMap,
