@@ -6,7 +6,7 @@ STACK := deploy/dev/stack
 WITH_STACK := eval "$$($(STACK) env)";
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down serve cleanup check bench chaos
+.PHONY: help demo test up down serve cleanup check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ demo: up ## back up and restore a realistic auction system, end to end (SCALE=1 
 	@$(WITH_STACK) tests/demo/run
 
 test: up ## every test, on the real servers of the stack
+	@cargo build --workspace --bins
 	@$(WITH_STACK) cargo test --workspace
 
 up: ## start the development stack; installs what is missing
@@ -31,9 +32,3 @@ cleanup: ## down, then remove the stack's data
 
 check: ## exactly what CI runs
 	@.ci/run
-
-bench: up ## measurements against the plain tools
-	@$(WITH_STACK) bench/run
-
-chaos: up ## kill, pause and restart servers and workers under load
-	@$(WITH_STACK) cargo test --workspace -- --ignored chaos

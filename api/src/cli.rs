@@ -8,12 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 use shared::{
     admin::Role,
     config::{Config, Sources},
-    db::{admins, audit, migrate},
+    db::{admins, audit, migrate, pool},
     id::AdminId,
     queue,
+    shutdown::Shutdown,
+    telemetry,
 };
-use sqlx::postgres::PgPoolOptions;
-use tokio_util::sync::CancellationToken;
 
 use crate::{app::App, auth::password::Passwords};
 
@@ -80,31 +80,22 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().json().with_env_filter(&config.telemetry.filter).with_writer(std::io::stderr).init();
+    telemetry::init(&config.telemetry)?;
     let app = App::build(config)?;
     let listener = tokio::net::TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("http.listen: {} cannot be listened on", config.http.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let stop = CancellationToken::new();
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
-        tracing::info!("stopping");
-        asked.cancel();
-    });
-    app.serve(listener, stop).await.context("serving ended")
+    let shutdown = Shutdown::new();
+    shutdown.listen()?;
+    app.serve(listener, shutdown.soft().clone()).await.context("serving ended")
 }
 
 async fn migrate_all(config: &Config) -> anyhow::Result<()> {
     config.for_migrate()?;
     let url = config.database.owner_url.as_ref().map_or("", |url| url.expose_secret());
-    let owner = PgPoolOptions::new()
-        .max_connections(2)
-        .connect(url)
-        .await
-        .context("database.owner_url cannot be connected to")?;
+    let owner =
+        pool::connect(url, 2, "holdfast-api/migrate").await.context("database.owner_url cannot be connected to")?;
     queue::setup(&owner).await.context("the queue's own tables were not set up")?;
     let id = migrate::migrate(&owner, &config.database.app_role).await?;
     owner.close().await;
@@ -133,12 +124,10 @@ async fn create_admin(config: &Config, name: &str, password: &SecretString) -> a
     );
     let url = config.database.url.as_ref().or(config.database.owner_url.as_ref()).context("database.url is missing")?;
     let hash = Passwords::new()?.hash(password.clone()).await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .connect(url.expose_secret())
+    let database = pool::connect(url.expose_secret(), 1, "holdfast-api/admin")
         .await
         .context("the database cannot be connected to")?;
-    let mut tx = pool.begin().await?;
+    let mut tx = database.begin().await?;
     let id = AdminId::generate();
     if let Err(error) = admins::insert(&mut tx, id, &name, &hash).await {
         if error.constraint() == Some("admins_name_key") {
