@@ -2,4 +2,5 @@
 
 mod attempts;
 mod demo;
+mod plans;
 mod queue;
