@@ -1,4 +1,6 @@
 //! The whole road through the real doors: HTTP in, bytes in the stores and events out, on the servers of the stack.
 
+mod attempts;
 mod demo;
+mod plans;
 mod queue;
