@@ -2,5 +2,6 @@
 
 mod attempts;
 mod demo;
+mod events;
 mod plans;
 mod queue;
