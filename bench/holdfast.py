@@ -93,7 +93,7 @@ class Holdfast:
 
     def meta_sql(self, text):
         command = [self.target.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", setting("META_SUPER_URL"), "-c", text]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=self.target.env)
 
     def make_meta(self):
         self.meta_sql(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')

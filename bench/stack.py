@@ -34,7 +34,7 @@ class Target:
         self.host, self.port = setting("TARGET_HOST"), setting("TARGET_PORT")
         self.bin = pathlib.Path(setting("PG_BINDIR"))
         self.env = {**os.environ, "PGHOST": self.host, "PGPORT": self.port, "PGUSER": setting("TARGET_SUPER_USER"),
-                    "PGPASSWORD": setting("TARGET_SUPER_PASSWORD"), "PGOPTIONS": "", "LC_ALL": "C"}
+                    "PGPASSWORD": setting("TARGET_SUPER_PASSWORD"), "PGOPTIONS": "-c client_min_messages=warning", "LC_ALL": "C"}
         self.postmaster = self.find_postmaster()
 
     def find_postmaster(self):
