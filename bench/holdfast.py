@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.parse
 
-from stack import REPO, peak_mib, process_cpu, setting
+from stack import REPO, machine_cpu, peak_mib, process_cpu, setting
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -145,14 +145,17 @@ class Holdfast:
 
     def timed(self, path, body):
         """Posts a job and follows it to its end, with the times and the CPU that it took."""
-        before, server, began = process_cpu(self.worker_pid), self.target.server_cpu(), time.monotonic()
+        before, server = process_cpu(self.worker_pid), self.target.server_cpu()
+        busy, began = machine_cpu(), time.monotonic()
         job = self.post(path, body)
         answered = time.monotonic()
         job = self.finished(job)
-        ended = time.monotonic()
+        busy, ended = machine_cpu() - busy, time.monotonic()
         time.sleep(0.2)  # the backend ends a moment after its client
         after = process_cpu(self.worker_pid)
+        ours = after.own - before.own + after.children - before.children + self.target.server_cpu() - server
         return {
+            "others": max(0.0, busy - ours) / (ended - began),
             "job": job, "outside": ended - began, "accepted": answered - began,
             "inside": at(job["finished_at"]) - at(job["started_at"]), "queued": at(job["started_at"]) - at(job["created_at"]),
             "worker_cpu": after.own - before.own, "tool_cpu": after.children - before.children,

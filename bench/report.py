@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import os
 import statistics
 import subprocess
 
@@ -93,13 +94,25 @@ def columns(rows):
 
 
 def stage_rows(ratio):
+    """The stages, then what else used the processors: the CPU column adds up to the job's."""
     seconds = lambda value: "" if value is None else f"{value:.2f}"
-    return [(name, seconds(busy), seconds(wait), seconds(cpu)) for name, busy, wait, cpu in ratio.stages()]
+    stages = list(ratio.stages())
+    rest = ratio.median("worker_cpu") - sum(cpu for *_, cpu in stages if cpu is not None)
+    yield from ((name, seconds(busy), seconds(wait), seconds(cpu)) for name, busy, wait, cpu in stages)
+    yield ("the worker besides: pipe, store, runtime", "", "", seconds(max(0.0, rest)))
+    yield ("the tool", "", "", seconds(ratio.median("tool_cpu")))
+    yield ("the server's backend", "", "", seconds(ratio.median("server_cpu")))
+
+
+def quiet(found):
+    """How many processors were busy with other things during the file store's rounds."""
+    return f"{found['disk'].median('others'):.2f} of {os.cpu_count()}"
 
 
 def terminal(found):
     say("\nRequirements")
     columns((what.replace("`", ""), figure, limit, "yes" if met else "NO") for what, figure, limit, met in requirements(found))
+    say(f"\n  processors busy with other work meanwhile: {quiet(found)}")
     say("\nAgainst PostgreSQL's own tools (min / median / max of the rounds' ratios)")
     columns([HEADINGS, *comparisons(found)])
     for key, name in (("disk", "a backup to the file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
@@ -130,7 +143,8 @@ Written by `make bench`; do not edit. What is measured and how: [bench/README.md
 | command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}` |
 | data | the demo's auction system: {raw / 1e6:.0f} MB of dump, {stored / 1e6:.0f} MB stored |
 
-All servers, the worker and the tools share the machine's processors.
+All servers, the worker and the tools share the machine's processors. Busy with other work during the file store's rounds
+(median): {quiet(found)}.
 
 ## Requirements
 """]

@@ -133,6 +133,12 @@ def process_cpu(pid):
     return Cpu(user + system, of_user + of_system)
 
 
+def machine_cpu():
+    """CPU seconds that the whole machine has been busy, those that a hypervisor took away included."""
+    user, nice, system, _, _, *interrupts_and_steal = map(int, pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(interrupts_and_steal)) / os.sysconf("SC_CLK_TCK")
+
+
 def peak_mib(pid):
     """VmHWM: the most memory the process ever had resident."""
     return int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024

@@ -116,3 +116,33 @@ impl AsyncRead for Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_byte_arrives_in_order_and_then_the_end() {
+        for pipe_bytes in [64 * 1024, PIPE_BYTES] {
+            #[expect(clippy::disallowed_methods, reason = "a child that is no tool")]
+            let mut child = tokio::process::Command::new("sh")
+                .args(["-c", "printf first; sleep 0.05; seq 500000; printf last"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let stdout = child.stdout.take().unwrap();
+            rustix::pipe::fcntl_setpipe_size(&stdout, pipe_bytes).unwrap();
+            let mut output = Output::paced(stdout);
+            assert_eq!(matches!(output.0, Source::Paced(_)), pipe_bytes == PIPE_BYTES);
+            let mut found = String::new();
+            output.read_to_string(&mut found).await.unwrap();
+            let numbers: String = (1..=500_000).map(|n| format!("{n}\n")).collect();
+            assert!(found == format!("first{numbers}last"), "{} bytes", found.len());
+            assert!(child.wait().await.unwrap().success());
+        }
+    }
+}
