@@ -8,15 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    process::ChildStdout,
-};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::store::Whole;
 
 use super::{
     error::{EngineError, ErrorCode},
+    output::Output,
     process::{Ended, Pipes, Process},
 };
 
@@ -105,7 +103,7 @@ impl Seen {
 /// The bytes of a dump. End of file says nothing about success: ask [`Dump::finish`].
 #[derive(Debug)]
 pub struct DumpReader {
-    stdout: ChildStdout,
+    stdout: Output,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -144,7 +142,7 @@ impl Dump<Running> {
         classify: fn(&str) -> Option<ErrorCode>,
     ) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
-        let reader = Some(DumpReader { stdout: pipes.stdout, seen: Arc::clone(&seen) });
+        let reader = Some(DumpReader { stdout: Output::paced(pipes.stdout), seen: Arc::clone(&seen) });
         let about = About { tool: tool.to_owned(), tool_version, warnings };
         Self { state: Running { process, reader, seen, format, classify }, about }
     }
