@@ -3,5 +3,6 @@
 mod attempts;
 mod demo;
 mod events;
+mod http;
 mod plans;
 mod queue;
