@@ -4,5 +4,6 @@ mod attempts;
 mod demo;
 mod events;
 mod http;
+mod make;
 mod plans;
 mod queue;
