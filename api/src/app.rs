@@ -1,10 +1,10 @@
 //! Wiring: from a configuration to a router. Tests build the same.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret;
 use shared::{
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, Mode},
     db::{DbError, job_done, pool},
 };
 use tokio::sync::broadcast;
@@ -15,9 +15,12 @@ use crate::{
         password::{PasswordError, Passwords},
         token::Tokens,
     },
+    limits::PerMinute,
     routes,
     state::AppState,
 };
+
+const AUDITED_REFUSALS_A_MINUTE: u32 = 60;
 
 /// Why the API did not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +41,18 @@ impl BuildError {
     }
 }
 
+/// In dev a session lasts as long as its one token, which nothing renews.
+fn session_life(config: &Config) -> Duration {
+    let auth = &config.auth;
+    if config.http.mode == Mode::Dev { auth.session.max(auth.dev_access) } else { auth.session }
+}
+
 /// The API, ready to be served.
 #[derive(Debug)]
 pub struct App {
     pub router: axum::Router,
     pub state: AppState,
     cancel: CancellationToken,
-    tracker: TaskTracker,
 }
 
 impl App {
@@ -63,13 +71,15 @@ impl App {
             seal_to: Arc::new(public_key.clone()),
             http: Arc::new(config.http.clone()),
             stores: config.stores.keys().cloned().collect(),
-            session_life_s: config.auth.session.as_secs_f64(),
+            session_life_s: session_life(config).as_secs_f64(),
             attempts: config.jobs.attempts,
             ended: ended.clone(),
+            refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
+            tracker: TaskTracker::new(),
         };
-        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
-        tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
-        Ok(Self { router: routes::router(&state), state, cancel, tracker })
+        let cancel = CancellationToken::new();
+        state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
+        Ok(Self { router: routes::router(&state), state, cancel })
     }
 
     /// Serves until `stop` is cancelled; requests under way are finished, within the time a request may take.
@@ -90,8 +100,8 @@ impl App {
     /// Ends what runs beside the requests.
     pub async fn close(self) {
         self.cancel.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.state.tracker.close();
+        self.state.tracker.wait().await;
         self.state.pool.close().await;
     }
 }

@@ -37,9 +37,9 @@ impl FromRequestParts<AppState> for Identity {
         }
         let roles = admins::roles(&mut conn, claims.sub).await?;
         drop(conn);
-        if state.tokens.renews()
-            && let Some(context) = parts.extensions.get::<Context>()
-        {
+        let context = Context::of(parts)?;
+        context.identified(claims.sub, &session.admin_name);
+        if state.tokens.renews() {
             let subject = token::Subject { admin: claims.sub, session: claims.sid, version: claims.ver };
             let (renewed, _) = state.tokens.issue(subject, now, session.expires_at.timestamp())?;
             context.renew(renewed);

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use shared::db::DbError;
+use shared::{db::DbError, telemetry::Causes};
 
 /// What is wrong with one field, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -177,7 +177,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, slug, title) = self.kind();
         if status.is_server_error() {
-            tracing::error!(error = &self as &dyn std::error::Error, "request failed");
+            tracing::error!(error = %Causes(&self), "request failed");
         }
         let mut response = status.into_response();
         match &self {

@@ -1,42 +1,94 @@
-//! What every request passes: its id, a time limit, panics caught, errors rendered, headers of every response.
+//! What every request passes: its id, a time limit, panics caught, errors rendered, refusals audited, headers of every response.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use secrecy::{ExposeSecret, SecretString};
+use shared::id::{AdminId, ServiceId};
 use tracing::Instrument;
 
 use crate::{
+    audit,
     error::{ApiError, Problem},
+    rbac::Permission,
     state::AppState,
 };
 
-/// What handlers need to know about their request.
+/// What handlers need to know about their request, and what is noted of it on the way.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub request_id: Arc<str>,
     /// The caller's address, behind believed proxies too.
     pub address: Arc<str>,
-    renewed: Arc<Mutex<Option<String>>>,
+    noted: Arc<Mutex<Noted>>,
+}
+
+/// What became known of a request while it was handled.
+#[derive(Debug, Clone, Default)]
+pub struct Noted {
+    /// Who calls; none: no valid token.
+    pub admin: Option<AdminId>,
+    /// The caller's name, or the one that a login gave.
+    pub name: Option<String>,
+    /// What was to be done, as the permission is named.
+    pub action: Option<&'static str>,
+    pub resource: Option<&'static str>,
+    pub service: Option<ServiceId>,
+    /// Whether a permission was missing.
+    pub refused: bool,
+    /// A new access token for the response.
+    pub renewed: Option<SecretString>,
 }
 
 impl Context {
-    /// Gives the response a new access token.
-    pub fn renew(&self, token: String) {
-        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    /// The context of a request that has passed the gate.
+    pub fn of(parts: &Parts) -> Result<Self, ApiError> {
+        parts.extensions.get().cloned().ok_or_else(|| ApiError::Internal("a request without a context".into()))
     }
 
-    fn take(&self) -> Option<String> {
-        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Notes who calls.
+    pub fn identified(&self, admin: AdminId, name: &str) {
+        let mut noted = self.lock();
+        (noted.admin, noted.name) = (Some(admin), Some(name.to_owned()));
+    }
+
+    /// Notes a login under a name that is not proven.
+    pub fn login(&self, name: &str) {
+        let mut noted = self.lock();
+        (noted.name, noted.action, noted.resource) = (Some(name.to_owned()), Some("auth.login"), Some("session"));
+    }
+
+    /// Notes which permission was asked for; a later one replaces an earlier one, unless that was refused.
+    pub fn asked_for(&self, permission: Permission, service: Option<ServiceId>, refused: bool) {
+        let mut noted = self.lock();
+        if !noted.refused {
+            (noted.action, noted.resource) = (Some(permission.name()), Some(permission.resource()));
+            (noted.service, noted.refused) = (service.or(noted.service), refused);
+        }
+    }
+
+    /// Gives the response a new access token.
+    pub fn renew(&self, token: String) {
+        self.lock().renewed = Some(token.into());
+    }
+
+    /// What is known by now.
+    pub fn noted(&self) -> Noted {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,7 +97,12 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
     let context = Context {
         request_id: request_id(request.headers()).into(),
         address: address(&state, &request).to_string().into(),
-        renewed: Arc::default(),
+        noted: Arc::default(),
+    };
+    let asked = audit::Asked {
+        method: request.method().clone(),
+        route: request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned()),
+        path: request.uri().path().to_owned(),
     };
     request.extensions_mut().insert(context.clone());
     let waits = request.uri().query().is_some_and(|q| q.split('&').any(|p| p.starts_with("wait=")));
@@ -53,11 +110,13 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
     let span = tracing::info_span!("api.request", request.id = %context.request_id, method = %request.method(), path = request.uri().path());
     let work = AssertUnwindSafe(next.run(request)).catch_unwind();
     let response = async {
-        match tokio::time::timeout(limit, work).await {
+        let response = match tokio::time::timeout(limit, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => ApiError::Internal("a handler panicked".into()).into_response(),
             Err(_) => ApiError::Timeout.into_response(),
-        }
+        };
+        audit::refused(&state, &context, asked, response.status()).await;
+        response
     }
     .instrument(span)
     .await;
@@ -90,10 +149,10 @@ fn finish(context: &Context, mut response: Response) -> Response {
     set("referrer-policy", "no-referrer");
     set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
     set("strict-transport-security", "max-age=31536000");
-    if let Some(token) = context.take()
+    if let Some(token) = context.lock().renewed.take()
         && !status.is_client_error()
     {
-        set("x-access-token", &token);
+        set("x-access-token", token.expose_secret());
     }
     response
 }

@@ -3,11 +3,15 @@
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod call;
 pub mod cli;
 pub mod error;
 pub mod extract;
 pub mod gate;
+pub mod limits;
+pub mod merge;
 pub mod page;
 pub mod rbac;
 pub mod routes;
 pub mod state;
+pub(crate) mod view;

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 
@@ -13,6 +13,30 @@ use crate::error::ApiError;
 pub const MAX_LIMIT: u32 = 100;
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_PAGE: u32 = 1_000_000;
+
+/// The query of a list without filters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    page: Option<u32>,
+    limit: Option<u32>,
+}
+
+impl PageQuery {
+    /// The page that is meant.
+    pub fn page(&self) -> Result<Page, ApiError> {
+        Page::new(self.page, self.limit)
+    }
+}
+
+/// The order of a list of what comes into being by itself. Without it: newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Sort {
+    #[serde(rename = "created_at")]
+    OldestFirst,
+    #[serde(rename = "-created_at")]
+    NewestFirst,
+}
 
 /// A page that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +66,9 @@ impl Page {
         i64::from(self.number - 1) * i64::from(self.limit)
     }
 
-    /// The items with the headers of the page. `exact` is false where counting stopped at a bound.
-    pub fn answer<T: Serialize>(self, uri: &Uri, items: &[T], total: i64, exact: bool) -> Response {
+    /// The rows as the API shows them, with the headers of the page. `exact` is false where counting stopped at a bound.
+    pub fn answer<T: Serialize + From<R>, R>(self, uri: &Uri, rows: Vec<R>, total: i64, exact: bool) -> Response {
+        let items: Vec<T> = rows.into_iter().map(T::from).collect();
         let mut response = Json(items).into_response();
         let headers = response.headers_mut();
         headers.insert("x-total-count", HeaderValue::from(total));

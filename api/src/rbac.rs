@@ -5,7 +5,7 @@ use shared::{admin::Role, id::ServiceId};
 use crate::{auth::Identity, error::ApiError};
 
 macro_rules! permissions {
-    ($($variant:ident $name:literal $role:ident),+ $(,)?) => {
+    ($($variant:ident $name:literal of $resource:ident: $role:ident),+ $(,)?) => {
         /// Something that may be allowed. The name is what audit entries and refusals say.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Permission { $($variant),+ }
@@ -18,6 +18,12 @@ macro_rules! permissions {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// What it is a permission on.
+            #[must_use]
+            pub const fn resource(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($resource)),+ }
+            }
+
             /// The least role that has it.
             #[must_use]
             pub const fn least(self) -> Role {
@@ -28,32 +34,33 @@ macro_rules! permissions {
 }
 
 permissions! {
-    ServiceRead "service.read" Viewer,
-    ServiceCreate "service.create" Admin,
-    ServiceUpdate "service.update" Admin,
-    ServiceDelete "service.delete" Admin,
-    ServerRead "server.read" Viewer,
-    ServerCreate "server.create" Admin,
-    ServerUpdate "server.update" Admin,
-    ServerDelete "server.delete" Admin,
-    CredentialRead "credential.read" Admin,
-    CredentialCreate "credential.create" Admin,
-    CredentialUpdate "credential.update" Admin,
-    CredentialDelete "credential.delete" Admin,
+    ServiceRead "service.read" of service: Viewer,
+    ServiceCreate "service.create" of service: Admin,
+    ServiceUpdate "service.update" of service: Admin,
+    ServiceDelete "service.delete" of service: Admin,
+    ServerRead "server.read" of server: Viewer,
+    ServerCreate "server.create" of server: Admin,
+    ServerUpdate "server.update" of server: Admin,
+    ServerDelete "server.delete" of server: Admin,
+    CredentialRead "credential.read" of credential: Admin,
+    CredentialCreate "credential.create" of credential: Admin,
+    CredentialUpdate "credential.update" of credential: Admin,
+    CredentialDelete "credential.delete" of credential: Admin,
     // What ties a service to servers and credentials, which belong to all: whoever could do it for one service alone
     // could reach another's database through it. So these ask for the role globally.
-    TargetPlace "target.place" Admin,
-    TargetRead "target.read" Viewer,
-    TargetUpdate "target.update" Admin,
-    TargetDelete "target.delete" Admin,
-    TargetProbe "target.probe" Operator,
-    BackupCreate "backup.create" Operator,
-    SaveRead "save.read" Viewer,
-    SaveRestore "save.restore" Operator,
-    JobRead "job.read" Viewer,
-    JobCancel "job.cancel" Operator,
-    JobRetry "job.retry" Operator,
-    EventRead "event.read" Viewer,
+    TargetCreate "target.create" of target: Admin,
+    TargetPlace "target.place" of target: Admin,
+    TargetRead "target.read" of target: Viewer,
+    TargetUpdate "target.update" of target: Admin,
+    TargetDelete "target.delete" of target: Admin,
+    TargetProbe "target.probe" of target: Operator,
+    BackupCreate "backup.create" of target: Operator,
+    SaveRead "save.read" of save: Viewer,
+    SaveRestore "save.restore" of save: Operator,
+    JobRead "job.read" of job: Viewer,
+    JobCancel "job.cancel" of job: Operator,
+    JobRetry "job.retry" of job: Operator,
+    EventRead "event.read" of event: Viewer,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -62,7 +69,8 @@ pub fn authorize(identity: &Identity, permission: Permission, service: Option<Se
     let counts = |of: Option<ServiceId>| of.is_none() || (service.is_some() && of == service);
     match identity.roles.iter().filter(|(_, of)| counts(*of)).map(|(role, _)| *role).max() {
         Some(role) if role >= permission.least() => Ok(()),
-        None if service.is_some() => Err(ApiError::NotFound("resource")),
+        // Word for word what is said of a thing that does not exist.
+        None if service.is_some() => Err(ApiError::NotFound(permission.resource())),
         _ => Err(ApiError::Forbidden(permission.name())),
     }
 }

@@ -14,50 +14,64 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, patch, post},
 };
 
 use crate::{error::ApiError, gate, state::AppState};
 
+macro_rules! routes {
+    ($($method:ident $path:literal $($module:ident)::+;)+) => {
+        /// Every route: its method, in lower case, and its path.
+        pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
+
+        fn endpoints() -> Router<AppState> {
+            Router::new()$(.route($path, $method($($module::)+handle)))+
+        }
+    };
+}
+
+routes! {
+    get    "/healthz"                    health::live;
+    get    "/readyz"                     health::ready;
+    post   "/v1/auth/login"              auth::login;
+    post   "/v1/auth/logout"             auth::logout;
+    get    "/v1/auth/me"                 auth::me;
+    get    "/v1/services"                services::list;
+    post   "/v1/services"                services::create;
+    get    "/v1/services/{id}"           services::get;
+    patch  "/v1/services/{id}"           services::update;
+    delete "/v1/services/{id}"           services::delete;
+    get    "/v1/servers"                 servers::list;
+    post   "/v1/servers"                 servers::create;
+    get    "/v1/servers/{id}"            servers::get;
+    patch  "/v1/servers/{id}"            servers::update;
+    delete "/v1/servers/{id}"            servers::delete;
+    get    "/v1/credentials"             credentials::list;
+    post   "/v1/credentials"             credentials::create;
+    get    "/v1/credentials/{id}"        credentials::get;
+    patch  "/v1/credentials/{id}"        credentials::update;
+    delete "/v1/credentials/{id}"        credentials::delete;
+    get    "/v1/targets"                 targets::list;
+    post   "/v1/targets"                 targets::create;
+    get    "/v1/targets/{id}"            targets::get;
+    patch  "/v1/targets/{id}"            targets::update;
+    delete "/v1/targets/{id}"            targets::delete;
+    post   "/v1/targets/{id}/probe"      targets::probe;
+    post   "/v1/targets/{id}/backups"    targets::backups;
+    get    "/v1/saves"                   saves::list;
+    get    "/v1/saves/{id}"              saves::get;
+    post   "/v1/saves/{id}/restore"      saves::restore;
+    get    "/v1/jobs"                    jobs::list;
+    get    "/v1/jobs/{id}"               jobs::get;
+    get    "/v1/jobs/{id}/history"       jobs::history;
+    post   "/v1/jobs/{id}/cancel"        jobs::cancel;
+    post   "/v1/jobs/{id}/retry"         jobs::retry;
+    get    "/v1/events"                  events::list;
+}
+
 /// Every route, behind the gate.
 pub fn router(state: &AppState) -> Router {
-    Router::new()
-        .route("/healthz", get(health::live::handle))
-        .route("/readyz", get(health::ready::handle))
-        .route("/v1/auth/login", post(auth::login::handle))
-        .route("/v1/auth/logout", post(auth::logout::handle))
-        .route("/v1/auth/me", get(auth::me::handle))
-        .route("/v1/services", get(services::list::handle).post(services::create::handle))
-        .route(
-            "/v1/services/{id}",
-            get(services::get::handle).patch(services::update::handle).delete(services::delete::handle),
-        )
-        .route("/v1/servers", get(servers::list::handle).post(servers::create::handle))
-        .route(
-            "/v1/servers/{id}",
-            get(servers::get::handle).patch(servers::update::handle).delete(servers::delete::handle),
-        )
-        .route("/v1/credentials", get(credentials::list::handle).post(credentials::create::handle))
-        .route(
-            "/v1/credentials/{id}",
-            get(credentials::get::handle).patch(credentials::update::handle).delete(credentials::delete::handle),
-        )
-        .route("/v1/targets", get(targets::list::handle).post(targets::create::handle))
-        .route(
-            "/v1/targets/{id}",
-            get(targets::get::handle).patch(targets::update::handle).delete(targets::delete::handle),
-        )
-        .route("/v1/targets/{id}/probe", post(targets::probe::handle))
-        .route("/v1/targets/{id}/backups", post(targets::backups::handle))
-        .route("/v1/saves", get(saves::list::handle))
-        .route("/v1/saves/{id}", get(saves::get::handle))
-        .route("/v1/saves/{id}/restore", post(saves::restore::handle))
-        .route("/v1/jobs", get(jobs::list::handle))
-        .route("/v1/jobs/{id}", get(jobs::get::handle))
-        .route("/v1/jobs/{id}/history", get(jobs::history::handle))
-        .route("/v1/jobs/{id}/cancel", post(jobs::cancel::handle))
-        .route("/v1/jobs/{id}/retry", post(jobs::retry::handle))
-        .route("/v1/events", get(events::list::handle))
+    endpoints()
         .fallback(|| async { ApiError::NotFound("page") })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(state.http.body_limit_bytes))

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use shared::{config::Http, id::JobId, name::Slug, secret::PublicKey};
 use sqlx::PgPool;
 use tokio::sync::broadcast;
+use tokio_util::task::TaskTracker;
 
-use crate::auth::{password::Passwords, token::Tokens};
+use crate::{
+    auth::{password::Passwords, token::Tokens},
+    limits::PerMinute,
+};
 
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -23,4 +27,8 @@ pub struct AppState {
     pub attempts: i32,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
+    /// How many refused tokens are audited.
+    pub refusals: Arc<PerMinute>,
+    /// What runs beside the requests and is waited for at the end.
+    pub tracker: TaskTracker,
 }

@@ -1,6 +1,6 @@
 //! Logs: JSON or text lines on standard error, filtered as configured; panics are logged too.
 
-use std::panic;
+use std::{error::Error, fmt, panic};
 
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +12,7 @@ pub enum TelemetryError {
     #[error("the log filter cannot be parsed")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
     #[error("logging was set up already")]
-    Twice(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Twice(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl TelemetryError {
@@ -20,6 +20,28 @@ impl TelemetryError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         true
+    }
+}
+
+/// An error with all its causes, for a line of the log: JSON lines show of an error's own value the outermost alone.
+#[derive(Clone, Copy)]
+pub struct Causes<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

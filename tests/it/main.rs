@@ -3,5 +3,7 @@
 mod attempts;
 mod demo;
 mod events;
+mod http;
+mod make;
 mod plans;
 mod queue;

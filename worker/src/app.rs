@@ -66,7 +66,7 @@ impl App {
         let (port, stop) = (Arc::clone(&ctx), shutdown.soft().clone());
         shutdown.tasks().spawn(async move {
             if let Err(error) = port::serve(port, listener, stop).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the health port failed");
+                tracing::error!(error = %shared::telemetry::Causes(&error), "the health port failed");
             }
         });
         Ok(Self { shutdown, grace: ctx.settings.grace })

@@ -99,7 +99,7 @@ impl Dispatch {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "claiming failed and is tried again");
+                        tracing::warn!(error = %shared::telemetry::Causes(&error), "claiming failed and is tried again");
                         tokio::time::sleep(PAUSE).await;
                         break;
                     }
@@ -155,7 +155,7 @@ impl Dispatch {
             db::notify::look(&mut conn).await
         };
         if let Err(error) = passed.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a hint was not passed on; the others poll");
+            tracing::debug!(error = %shared::telemetry::Causes(&error), "a hint was not passed on; the others poll");
         }
     }
 
@@ -182,7 +182,7 @@ impl Dispatch {
                 ended = heard => ended,
             };
             let Err(error) = ended;
-            tracing::warn!(error = &error as &dyn std::error::Error, "listening ended and is started anew");
+            tracing::warn!(error = %shared::telemetry::Causes(&error), "listening ended and is started anew");
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -82,7 +82,7 @@ impl Lease {
                 Ok(Ok(Beat::Kept)) => until = sent + rhythm.lease - rhythm.margin(),
                 Ok(Ok(Beat::CancelRequested)) => return self.stop(Stop::Cancelled),
                 Ok(Err(error)) if Instant::now() < until => {
-                    tracing::warn!(job.id = %self.fence.job, error = &error as &dyn std::error::Error, "the beat failed and is tried again");
+                    tracing::warn!(job.id = %self.fence.job, error = %shared::telemetry::Causes(&error), "the beat failed and is tried again");
                     // A refused connection answers at once: no hot loop against a server that restarts.
                     tokio::time::sleep_until((Instant::now() + rhythm.beat / 5).min(until)).await;
                 }

@@ -121,7 +121,7 @@ async fn show(job: &Job, streaming: &handler::Streaming) {
     match tokio::time::timeout(TICK, written).await {
         Ok(Ok(true)) | Err(_) => {}
         Ok(Ok(false)) => job.lease.stop(Stop::Lost),
-        Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "progress was not written"),
+        Ok(Err(error)) => tracing::debug!(error = %shared::telemetry::Causes(&error), "progress was not written"),
     }
 }
 
@@ -190,12 +190,12 @@ async fn end(
             Ok(state) => return state,
             Err(error) if error.is_transient() => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %shared::telemetry::Causes(&error),
                     "the end of the job may or may not be written; looking again"
                 );
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the job's record was refused");
+                tracing::error!(error = %shared::telemetry::Causes(&error), "the job's record was refused");
                 outcome = Outcome::Failed(Problem::permanent(
                     "record_refused",
                     handler::chain(&error),

@@ -208,7 +208,7 @@ pub async fn put(
     let mut upload = store.upload(key, at, cancel).await?;
     if let Err(error) = upload.write(bytes).await {
         if let Err(abort) = upload.abort().await {
-            tracing::warn!(store = %store.name(), upload = %at, error = &abort as &dyn std::error::Error, "aborting a failed upload failed");
+            tracing::warn!(store = %store.name(), upload = %at, error = %shared::telemetry::Causes(&abort), "aborting a failed upload failed");
         }
         return Err(error);
     }

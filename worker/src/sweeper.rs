@@ -33,7 +33,7 @@ pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
         match tokio::time::timeout(ctx.settings.lease, sweep).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the sweep failed and is tried again");
+                tracing::warn!(error = %shared::telemetry::Causes(&error), "the sweep failed and is tried again");
                 healthy_since = Instant::now();
             }
             Err(_) => {

@@ -8,7 +8,6 @@ pub mod update;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use shared::{
     db::credentials::{CredentialRow, SealedRow},
     id::CredentialId,
@@ -16,23 +15,17 @@ use shared::{
     secret::{self, Aad},
 };
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, state::AppState, view::view};
 
-/// A credential as the API shows it: without its password.
-#[derive(Debug, Serialize)]
-pub struct Credential {
-    pub id: CredentialId,
-    pub name: Slug,
-    pub user_name: UserName,
-    pub key_id: String,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
-
-impl From<CredentialRow> for Credential {
-    fn from(row: CredentialRow) -> Self {
-        let CredentialRow { id, name, user_name, key_id, created_at, updated_at } = row;
-        Self { id, name, user_name, key_id, created_at, updated_at }
+view! {
+    /// A credential as the API shows it: without its password.
+    pub struct Credential of CredentialRow {
+        id: CredentialId,
+        name: Slug,
+        user_name: UserName,
+        key_id: String,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
     }
 }
 
@@ -43,8 +36,8 @@ fn taken() -> ApiError {
 /// Seals a password to the workers, for this row alone.
 fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<SealedRow, ApiError> {
     let text = password.expose_secret();
-    if text.is_empty() || text.len() > 1024 || text.contains(['\0', '\n', '\r']) {
-        return Err(ApiError::field("/password", "must have 1 to 1024 bytes, without NUL and line breaks"));
+    if text.is_empty() || text.len() > 1024 || text.contains(['\n', '\r']) {
+        return Err(ApiError::field("/password", "must have 1 to 1024 bytes, without line breaks"));
     }
     let sealed = secret::seal(&state.seal_to, &Aad::new("credentials", id.0, "password"), password)
         .map_err(|error| ApiError::Internal(error.into()))?;

@@ -18,17 +18,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     db::jobs::{self, JobRow},
-    enqueue::{Asked, EnqueueError},
+    enqueue::EnqueueError,
     id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
     job::{JobState, Problem},
 };
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use crate::{
-    auth::Identity,
+    call::Call,
     error::{ApiError, FieldError},
-    gate::Context,
-    rbac::{Permission, authorize},
+    rbac::Permission,
     state::AppState,
 };
 
@@ -136,14 +135,6 @@ fn parse_wait(text: &str) -> Option<Duration> {
     }
 }
 
-/// Who asks, for the queue.
-#[must_use]
-pub fn asked(state: &AppState, who: &Identity, context: &Context, priority: Option<i16>) -> Asked {
-    let request_id = Some(context.request_id.to_string());
-    let attempts = state.attempts;
-    Asked { by: Some(who.admin_id), trace_id: request_id.clone(), request_id, priority, attempts }
-}
-
 /// Why nothing was enqueued, as the caller is told.
 pub fn refused(error: EnqueueError) -> ApiError {
     match error {
@@ -163,10 +154,9 @@ pub fn refused(error: EnqueueError) -> ApiError {
 }
 
 /// A job that the caller may see; hidden ones do not exist.
-async fn find(state: &AppState, who: &Identity, id: JobId, permission: Permission) -> Result<JobRow, ApiError> {
-    let mut conn = state.pool.acquire().await?;
-    let row = jobs::get(&mut conn, id).await?.ok_or(ApiError::NotFound("job"))?;
-    authorize(who, permission, row.service_id)?;
+async fn find<Q>(call: &Call<Q>, id: JobId, permission: Permission) -> Result<JobRow, ApiError> {
+    let row = jobs::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("job"))?;
+    call.authorize(permission, row.service_id)?;
     Ok(row)
 }
 

@@ -9,54 +9,32 @@ pub mod probe;
 pub mod update;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use shared::{
     db::targets::TargetRow,
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
 };
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, state::AppState, view::view};
 
-/// A target as the API shows it.
-#[derive(Debug, Serialize)]
-pub struct Target {
-    pub id: TargetId,
-    pub service_id: ServiceId,
-    pub server_id: ServerId,
-    pub name: Slug,
-    pub database: DatabaseName,
-    pub backup_credential_id: CredentialId,
-    pub restore_credential_id: Option<CredentialId>,
-    pub stores: Vec<String>,
-    pub required_copies: i32,
-    pub worker_group: Slug,
-    pub deadline_s: Option<i32>,
-    pub stall_s: Option<i32>,
-    pub last_version: i32,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
-
-impl From<TargetRow> for Target {
-    fn from(row: TargetRow) -> Self {
-        Self {
-            id: row.id,
-            service_id: row.service_id,
-            server_id: row.server_id,
-            name: row.name,
-            database: row.database,
-            backup_credential_id: row.backup_credential_id,
-            restore_credential_id: row.restore_credential_id,
-            stores: row.stores,
-            required_copies: row.required_copies,
-            worker_group: row.worker_group,
-            deadline_s: row.deadline_s,
-            stall_s: row.stall_s,
-            last_version: row.last_version,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
+view! {
+    /// A target as the API shows it.
+    pub struct Target of TargetRow {
+        id: TargetId,
+        service_id: ServiceId,
+        server_id: ServerId,
+        name: Slug,
+        database: DatabaseName,
+        backup_credential_id: CredentialId,
+        restore_credential_id: Option<CredentialId>,
+        stores: Vec<String>,
+        required_copies: i32,
+        worker_group: Slug,
+        deadline_s: Option<i32>,
+        stall_s: Option<i32>,
+        last_version: i32,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
     }
 }
 

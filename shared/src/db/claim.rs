@@ -73,7 +73,8 @@ async fn claim_once(
             .await?;
     }
     if let Some(job) = &row {
-        outbox::insert(&mut tx, &finish::job_event(job)).await?;
+        let event = finish::job_event(&mut tx, job).await?;
+        outbox::insert(&mut tx, &event).await?;
     }
     tx.commit().await?;
     Ok(row)

@@ -65,7 +65,8 @@ pub async fn finish(conn: &mut PgConnection, fence: Fence, outcome: &Outcome) ->
 /// dependants of what did not succeed are cancelled, and the world is told.
 pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError> {
     sqlx::query!("DELETE FROM save_uses WHERE job_id = $1", job.id.0).execute(&mut *conn).await?;
-    outbox::insert(conn, &job_event(job)).await?;
+    let event = job_event(conn, job).await?;
+    outbox::insert(conn, &event).await?;
     if !job.state.is_terminal() {
         return Ok(());
     }
@@ -138,7 +139,7 @@ async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), 
     outbox::insert(conn, &event).await
 }
 
-pub(super) fn job_event(job: &JobRow) -> NewEvent {
+pub(super) async fn job_event(conn: &mut PgConnection, job: &JobRow) -> Result<NewEvent, DbError> {
     let kind = match job.state {
         JobState::Queued if job.error.is_some() => "job.retrying",
         JobState::Queued => "job.queued",
@@ -147,24 +148,27 @@ pub(super) fn job_event(job: &JobRow) -> NewEvent {
         JobState::Failed => "job.failed",
         JobState::Cancelled => "job.cancelled",
     };
-    NewEvent {
+    Ok(NewEvent {
         kind: kind.to_owned(),
         subject: format!("jobs/{}", job.id),
         aggregate: format!("job:{}", job.id),
-        service: None,
+        service: super::saves::service_name(conn, job.service_id).await?,
         trace_id: job.trace_id.clone(),
         data: json!({
             "job_id": job.id, "kind": job.kind, "state": job.state, "attempt": job.attempt, "epoch": job.epoch,
             "service_id": job.service_id, "target_id": job.target_id, "save_id": job.save_id.or(job.reads_save_id),
             "error": job.error,
         }),
-    }
+    })
 }
 
 /// The event of a job that was just queued.
 pub async fn announce(conn: &mut PgConnection, id: JobId) -> Result<(), DbError> {
     match jobs::get(conn, id).await? {
-        Some(job) => outbox::insert(conn, &job_event(&job)).await,
+        Some(job) => {
+            let event = job_event(conn, &job).await?;
+            outbox::insert(conn, &event).await
+        }
         None => Ok(()),
     }
 }

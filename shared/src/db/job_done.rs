@@ -6,7 +6,7 @@ use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::id::JobId;
+use crate::{id::JobId, telemetry::Causes};
 
 /// Its payload is the id of the job that ended.
 pub const CHANNEL: &str = "holdfast_job_done";
@@ -16,7 +16,7 @@ pub const CHANNEL: &str = "holdfast_job_done";
 pub async fn forward(pool: PgPool, ended: broadcast::Sender<JobId>, cancel: CancellationToken) {
     while !cancel.is_cancelled() {
         let Err(error) = cancel.run_until_cancelled(listen(&pool, &ended)).await.unwrap_or(Ok(())) else { return };
-        tracing::warn!(error = &error as &dyn std::error::Error, "lost the connection that listens for ended jobs");
+        tracing::warn!(error = %Causes(&error), "lost the connection that listens for ended jobs");
         cancel.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
     }
 }

@@ -109,6 +109,8 @@ pub struct JobFilter {
     pub kind: Option<String>,
     pub state: Option<JobState>,
     pub group_id: Option<GroupId>,
+    /// Oldest first; else newest first.
+    pub oldest_first: bool,
 }
 
 /// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon.
@@ -155,8 +157,8 @@ pub(super) async fn by_ids(conn: &mut PgConnection, ids: &[JobId]) -> Result<Vec
     Ok(sqlx::query_file_as!(JobRow, "src/db/sql/jobs_by_ids.sql", ids as _).fetch_all(conn).await?)
 }
 
-/// A page of jobs, newest first, and how many there are (counted to 10,000). A job that changes meanwhile is shown as
-/// it is by then.
+/// A page of jobs in the order of their creation, and how many there are (counted to 10,000). A job that changes
+/// meanwhile is shown as it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &JobFilter,
@@ -172,7 +174,8 @@ pub async fn list(
         filter.group_id as _,
         limit,
         offset,
-        Counted::BOUND + 1
+        Counted::BOUND + 1,
+        filter.oldest_first
     )
     .fetch_one(&mut *conn)
     .await?;

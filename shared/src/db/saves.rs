@@ -78,6 +78,8 @@ pub struct SaveFilter {
     pub target_id: Option<TargetId>,
     pub state: Option<SaveState>,
     pub valid: Option<bool>,
+    /// Oldest first; else newest first.
+    pub oldest_first: bool,
 }
 
 /// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock).
@@ -140,8 +142,8 @@ pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>,
     .await?)
 }
 
-/// A page of saves, newest first, and how many there are (counted to 10,000). A save that changes meanwhile is shown as
-/// it is by then.
+/// A page of saves in the order of their creation, and how many there are (counted to 10,000). A save that changes
+/// meanwhile is shown as it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &SaveFilter,
@@ -157,7 +159,8 @@ pub async fn list(
         filter.valid,
         limit,
         offset,
-        Counted::BOUND + 1
+        Counted::BOUND + 1,
+        filter.oldest_first
     )
     .fetch_one(&mut *conn)
     .await?;

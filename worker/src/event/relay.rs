@@ -1,7 +1,7 @@
 //! The relay: of all workers' relays one is active, by a session's advisory lock. It gives each fact its place in the
 //! history, publishes in that order and marks what is published.
 
-use std::{collections::HashSet, error::Error, fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
@@ -10,6 +10,7 @@ use shared::{
         outbox::{self, Hints},
     },
     event::Outgoing,
+    telemetry::Causes,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -70,7 +71,7 @@ impl Relay {
     pub async fn run(mut self, soft: CancellationToken) {
         while !soft.is_cancelled() {
             if let Err(error) = self.session(&soft).await {
-                tracing::warn!(error = &error as &dyn Error, "the relay lost its database session and stands by");
+                tracing::warn!(error = %Causes(&error), "the relay lost its database session and stands by");
                 rest(&soft, self.timing.standby).await;
             }
         }
@@ -145,14 +146,14 @@ impl Relay {
             match result {
                 Ok(done) => published.push((event.id, done.routed)),
                 Err(error) => {
-                    failed.push((event.id, chain(&error)));
+                    failed.push((event.id, Causes(&error).to_string()));
                     first_error.get_or_insert(error);
                 }
             }
         }
         if let Some(error) = first_error {
             tracing::warn!(
-                error = &error as &dyn Error,
+                error = %Causes(&error),
                 events = failed.len(),
                 "events were not published and are kept"
             );
@@ -191,15 +192,4 @@ async fn rest(soft: &CancellationToken, time: Duration) -> bool {
 async fn bounded<T>(call: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
     let silent = || DbError::Sql(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     timeout(STATEMENT, call).await.unwrap_or_else(|_| Err(silent()))
-}
-
-/// An error with its causes, for the row.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -49,7 +49,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
                 })));
             }
             Err(Attempt::Copy(error)) if n < last => {
-                tracing::warn!(store = %name, error = &error as &dyn std::error::Error, "this copy cannot be restored; the next one is tried");
+                tracing::warn!(store = %name, error = %shared::telemetry::Causes(&error), "this copy cannot be restored; the next one is tried");
                 damaged.push(json!({ "store": name, "error": error.to_string() }));
             }
             Err(Attempt::Copy(error) | Attempt::Job(error)) => return Err(error),
@@ -120,7 +120,7 @@ async fn once(
     if restored.is_err()
         && let Err(error) = engine.discard(at, created).await
     {
-        tracing::error!(database = %payload.database, error = &error as &dyn std::error::Error, "the database of a failed restore could not be dropped");
+        tracing::error!(database = %payload.database, error = %shared::telemetry::Causes(&error), "the database of a failed restore could not be dropped");
     }
     restored
 }

@@ -222,7 +222,7 @@ impl Copies {
                 match tokio::time::timeout(DISCARD_TIMEOUT, removal).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        tracing::warn!(store = %copy.name, key = %named.key, error = &error as &dyn std::error::Error, "an object of a failed attempt is left to gc");
+                        tracing::warn!(store = %copy.name, key = %named.key, error = %shared::telemetry::Causes(&error), "an object of a failed attempt is left to gc");
                     }
                     Err(_) => {
                         tracing::warn!(store = %copy.name, key = %named.key, "removing an object of a failed attempt took too long; it is left to gc");
@@ -353,7 +353,7 @@ async fn abort(upload: stream::CopyResult) {
     if let Ok(upload) = upload
         && let Err(error) = upload.abort().await
     {
-        tracing::warn!(error = &error as &dyn std::error::Error, "aborting an upload failed; its bytes are left to gc");
+        tracing::warn!(error = %shared::telemetry::Causes(&error), "aborting an upload failed; its bytes are left to gc");
     }
 }
 

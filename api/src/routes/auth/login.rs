@@ -11,7 +11,7 @@ use shared::{
 use crate::{
     auth::{password::Verdict, token::Subject},
     error::ApiError,
-    extract::Json,
+    extract::{Json, NoQuery, Query},
     gate::Context,
     state::AppState,
 };
@@ -37,12 +37,11 @@ pub struct LoggedIn {
 pub async fn handle(
     State(state): State<AppState>,
     Extension(context): Extension<Context>,
+    _: Query<NoQuery>,
     Json(body): Json<Login>,
 ) -> Result<Answer<LoggedIn>, ApiError> {
     let name: String = body.name.to_lowercase().chars().take(128).collect();
-    if name.contains('\0') {
-        return Err(ApiError::field("/name", "holds a NUL character"));
-    }
+    context.login(&name);
     // The attempt is counted as failed before it is checked and forgotten when it was right: guesses in parallel cannot
     // all pass the same count, and no connection is held while a hash is computed.
     let mut tx = state.pool.begin().await?;
@@ -63,20 +62,8 @@ pub async fn handle(
         None => state.passwords.verify_nobody(body.password.clone()).await.map_err(internal)?,
     };
     let admin = admin.filter(|admin| verdict != Verdict::Wrong && admin.disabled_at.is_none());
-    let mut entry = audit::Entry {
-        admin_id: admin.as_ref().map(|admin| admin.id),
-        admin_name: Some(&name),
-        action: "auth.login",
-        outcome: if admin.is_some() { audit::Outcome::Allowed } else { audit::Outcome::Failed },
-        address: Some(&context.address),
-        request_id: Some(&context.request_id),
-        ..audit::Entry::default()
-    };
-    let Some(admin) = &admin else {
-        let mut conn = state.pool.acquire().await?;
-        audit::insert(&mut conn, &entry).await?;
-        return Err(ApiError::BadCredentials);
-    };
+    // The gate audits the refusal.
+    let Some(admin) = &admin else { return Err(ApiError::BadCredentials) };
     let rehashed = match verdict {
         Verdict::RightButOld => state.passwords.hash(body.password).await.ok(),
         _ => None,
@@ -88,8 +75,16 @@ pub async fn handle(
     sessions::clear_failures(&mut tx, &name, &context.address).await?;
     let session = SessionId::generate();
     let session_end = sessions::open(&mut tx, session, admin.id, Some(&context.address), state.session_life_s).await?;
-    entry.resource_type = Some("session");
-    entry.resource_id = Some(session.to_string());
+    let entry = audit::Entry {
+        admin_id: Some(admin.id),
+        admin_name: Some(&name),
+        action: "auth.login",
+        resource_type: Some("session"),
+        resource_id: Some(session.to_string()),
+        address: Some(&context.address),
+        request_id: Some(&context.request_id),
+        ..audit::Entry::default()
+    };
     audit::insert(&mut tx, &entry).await?;
     tx.commit().await?;
 

@@ -1,27 +1,17 @@
 //! `POST /v1/auth/logout`: ends the session; every token of it ends with it.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::http::StatusCode;
 use shared::db::sessions;
 
-use crate::{
-    audit::{Change, changed},
-    auth::Identity,
-    error::ApiError,
-    gate::Context,
-    state::AppState,
-};
+use crate::{audit::Change, call::Call, error::ApiError};
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-) -> Result<StatusCode, ApiError> {
-    let mut tx = state.pool.begin().await?;
-    sessions::revoke(&mut tx, who.session_id).await?;
-    let id = who.session_id.to_string();
+pub async fn handle(call: Call) -> Result<StatusCode, ApiError> {
+    let mut tx = call.begin().await?;
+    sessions::revoke(&mut tx, call.who.session_id).await?;
+    let id = call.who.session_id.to_string();
+    // No permission: whoever has a session may end it.
     let change =
         Change { action: "auth.logout", resource: "session", id, service: None, detail: serde_json::Value::Null };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, change).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use shared::{
     id::{AdminId, ServiceId, SessionId},
 };
 
-use crate::auth::Identity;
+use crate::call::Call;
 
 #[derive(Debug, Serialize)]
 pub struct Me {
@@ -24,7 +24,8 @@ struct Granted {
     service_id: Option<ServiceId>,
 }
 
-pub async fn handle(who: Identity) -> Json<Me> {
+pub async fn handle(call: Call) -> Json<Me> {
+    let who = call.who;
     let roles = who.roles.into_iter().map(|(role, service_id)| Granted { role, service_id }).collect();
     Json(Me { id: who.admin_id, name: who.name, session_id: who.session_id, roles })
 }

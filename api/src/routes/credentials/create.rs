@@ -1,13 +1,9 @@
 //! `POST /v1/credentials`.
 
-use axum::{
-    Extension, Json as Answer,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::response::Response;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::credentials,
     id::CredentialId,
@@ -16,13 +12,11 @@ use shared::{
 
 use super::{Credential, seal, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::{Call, created},
     error::{ApiError, OnConstraint},
     extract::Json,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
 #[derive(Debug, Deserialize)]
@@ -33,29 +27,16 @@ pub struct CreateCredential {
     password: SecretString,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Json(body): Json<CreateCredential>,
-) -> Result<impl IntoResponse, ApiError> {
-    authorize(&who, Permission::CredentialCreate, None)?;
+pub async fn handle(call: Call, Json(body): Json<CreateCredential>) -> Result<Response, ApiError> {
+    let permission = Permission::CredentialCreate;
+    call.authorize(permission, None)?;
     let id = CredentialId::generate();
-    let sealed = seal(&state, id, &body.password)?;
-    let mut tx = state.pool.begin().await?;
+    let sealed = seal(&call.state, id, &body.password)?;
+    let mut tx = call.begin().await?;
     credentials::insert(&mut tx, id, &body.name, &body.user_name, &sealed)
         .await
         .on_constraint("credentials_name_key", taken)?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    let detail = serde_json::json!({ "name": body.name });
-    let change = Change {
-        action: Permission::CredentialCreate.name(),
-        resource: "credential",
-        id: id.to_string(),
-        service: None,
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/credentials/{id}"))], Answer(Credential::from(row))))
+    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
+    Ok(created("/v1/credentials", id, Credential::from(row)))
 }

@@ -1,38 +1,23 @@
 //! `DELETE /v1/credentials/{id}`: refused with 409 while something refers to it.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::http::StatusCode;
+use serde_json::json;
 use shared::{db::credentials, id::CredentialId};
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, in_use},
     extract::Path,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Path(id): Path<CredentialId>,
-) -> Result<StatusCode, ApiError> {
-    authorize(&who, Permission::CredentialDelete, None)?;
-    let mut tx = state.pool.begin().await?;
-    if credentials::get(&mut tx, id).await?.is_none() {
-        return Err(ApiError::NotFound("credential"));
-    }
+pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCode, ApiError> {
+    let permission = Permission::CredentialDelete;
+    call.authorize(permission, None)?;
+    let mut tx = call.begin().await?;
+    let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
     in_use(credentials::delete(&mut tx, id).await, "credential")?;
-    let change = Change {
-        action: Permission::CredentialDelete.name(),
-        resource: "credential",
-        id: id.to_string(),
-        service: None,
-        detail: serde_json::Value::Null,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

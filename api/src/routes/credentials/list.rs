@@ -1,36 +1,14 @@
-//! `GET /v1/credentials`: a page of what the caller may see.
+//! `GET /v1/credentials`: a page of them.
 
-use axum::{extract::State, http::Uri, response::Response};
-use serde::Deserialize;
+use axum::response::Response;
 use shared::db::credentials;
 
 use super::Credential;
-use crate::{
-    auth::Identity,
-    error::ApiError,
-    extract::Query,
-    page::Page,
-    rbac::{Permission, authorize},
-    state::AppState,
-};
+use crate::{call::Call, error::ApiError, page::PageQuery, rbac::Permission};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    page: Option<u32>,
-    limit: Option<u32>,
-}
-
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    uri: Uri,
-    Query(query): Query<Filter>,
-) -> Result<Response, ApiError> {
-    let page = Page::new(query.page, query.limit)?;
-    authorize(&who, Permission::CredentialRead, None)?;
-    let mut conn = state.pool.acquire().await?;
-    let (rows, total) = credentials::list(&mut conn, page.limit(), page.offset()).await?;
-    let items: Vec<Credential> = rows.into_iter().map(Into::into).collect();
-    Ok(page.answer(&uri, &items, total, true))
+pub async fn handle(call: Call<PageQuery>) -> Result<Response, ApiError> {
+    call.authorize(Permission::CredentialRead, None)?;
+    let page = call.query.page()?;
+    let (rows, total) = credentials::list(&mut *call.conn().await?, page.limit(), page.offset()).await?;
+    Ok(page.answer::<Credential, _>(&call.uri, rows, total, true))
 }

@@ -1,8 +1,9 @@
 //! `PATCH /v1/credentials/{id}`: a new name, user name or password.
 
-use axum::{Extension, Json as Answer, extract::State};
+use axum::Json as Answer;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::credentials,
     id::CredentialId,
@@ -11,50 +12,38 @@ use shared::{
 
 use super::{Credential, seal, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path},
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    merge::Merge,
+    rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdateCredential {
-    name: Option<Slug>,
-    user_name: Option<UserName>,
-    password: Option<SecretString>,
+    name: Merge<Slug>,
+    user_name: Merge<UserName>,
+    password: Merge<SecretString>,
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call,
     Path(id): Path<CredentialId>,
     Json(body): Json<UpdateCredential>,
 ) -> Result<Answer<Credential>, ApiError> {
-    authorize(&who, Permission::CredentialUpdate, None)?;
-    let sealed = body.password.as_ref().map(|password| seal(&state, id, password)).transpose()?;
-    let mut tx = state.pool.begin().await?;
-    if credentials::get(&mut tx, id).await?.is_none() {
-        return Err(ApiError::NotFound("credential"));
-    }
-    credentials::update(&mut tx, id, body.name.as_ref(), body.user_name.as_ref(), sealed.as_ref())
+    let permission = Permission::CredentialUpdate;
+    call.authorize(permission, None)?;
+    let (name, user_name) = (body.name.new_value(), body.user_name.new_value());
+    let sealed = body.password.new_value().map(|password| seal(&call.state, id, password)).transpose()?;
+    let mut tx = call.begin().await?;
+    credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    credentials::update(&mut tx, id, name, user_name, sealed.as_ref())
         .await
         .on_constraint("credentials_name_key", taken)?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    let detail =
-        serde_json::json!({ "name": body.name, "user_name": body.user_name, "password_changed": sealed.is_some() });
-    let change = Change {
-        action: Permission::CredentialUpdate.name(),
-        resource: "credential",
-        id: id.to_string(),
-        service: None,
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    let detail = json!({ "name": name, "user_name": user_name, "password_changed": sealed.is_some() });
+    call.commit(tx, Change::new(permission, id, None, detail)).await?;
     Ok(Answer(row.into()))
 }

@@ -1,11 +1,11 @@
 //! `GET /v1/events?after=seq`: replay, in order.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{db::event_log, id::EventId};
 
-use crate::{auth::Identity, error::ApiError, extract::Query, page::MAX_LIMIT, rbac::visible, state::AppState};
+use crate::{call::Call, error::ApiError, page::MAX_LIMIT, rbac::visible};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,17 +26,13 @@ pub struct Event {
     data: serde_json::Value,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    Query(query): Query<Filter>,
-) -> Result<Json<Vec<Event>>, ApiError> {
-    let limit = query.limit.unwrap_or(MAX_LIMIT);
+pub async fn handle(call: Call<Filter>) -> Result<Json<Vec<Event>>, ApiError> {
+    let (limit, after) = (call.query.limit.unwrap_or(MAX_LIMIT), call.query.after.unwrap_or(0));
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::field("?limit", format!("must be 1 to {MAX_LIMIT}")));
     }
-    let mut conn = state.pool.acquire().await?;
-    let rows = event_log::after(&mut conn, visible(&who).as_deref(), query.after.unwrap_or(0), limit.into()).await?;
+    let visible = visible(&call.who);
+    let rows = event_log::after(&mut *call.conn().await?, visible.as_deref(), after, limit.into()).await?;
     let events = rows.into_iter().map(|row| Event {
         id: row.id,
         seq: row.seq,

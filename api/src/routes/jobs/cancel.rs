@@ -1,11 +1,11 @@
 //! `POST /v1/jobs/{id}/cancel`: a queued job at once, a running one as soon as its worker hears it. Repeating it is fine.
 
 use axum::{
-    Extension, Json,
-    extract::State,
+    Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use serde_json::json;
 use shared::{
     db::{
         finish,
@@ -16,26 +16,14 @@ use shared::{
 };
 
 use super::{Job, find};
-use crate::{
-    audit::{Change, changed},
-    auth::Identity,
-    error::ApiError,
-    extract::Path,
-    gate::Context,
-    rbac::Permission,
-    state::AppState,
-};
+use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Path(id): Path<JobId>,
-) -> Result<Response, ApiError> {
+pub async fn handle(call: Call, Path(id): Path<JobId>) -> Result<Response, ApiError> {
     let permission = Permission::JobCancel;
-    let seen = find(&state, &who, id, permission).await?;
-    let mut tx = state.pool.begin().await?;
-    let outcome = jobs::request_cancel(&mut tx, id, Some(who.admin_id)).await?.ok_or(ApiError::NotFound("job"))?;
+    let seen = find(&call, id, permission).await?;
+    let mut tx = call.begin().await?;
+    let by = Some(call.who.admin_id);
+    let outcome = jobs::request_cancel(&mut tx, id, by).await?.ok_or(ApiError::NotFound("job"))?;
     let status = match outcome {
         CancelOutcome::Cancelled => {
             finish::after_terminal(&mut tx, id).await?;
@@ -48,11 +36,7 @@ pub async fn handle(
             return Err(ApiError::Conflict(format!("the job has ended already: {}", state.as_str())));
         }
     };
-    let (id_text, service) = (id.to_string(), seen.service_id);
-    let change =
-        Change { action: permission.name(), resource: "job", id: id_text, service, detail: serde_json::Value::Null };
-    changed(&mut tx, &who, &context, change).await?;
     let row = jobs::get(&mut tx, id).await?.ok_or(ApiError::NotFound("job"))?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, seen.service_id, json!({ "state": row.state }))).await?;
     Ok((status, Json(Job::from(row))).into_response())
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/jobs/{id}/history`: every change of its state and phase, oldest first.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
@@ -10,7 +10,7 @@ use shared::{
 };
 
 use super::find;
-use crate::{auth::Identity, error::ApiError, extract::Path, rbac::Permission, state::AppState};
+use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
 #[derive(Debug, Serialize)]
 pub struct Step {
@@ -24,13 +24,9 @@ pub struct Step {
     error: Option<Problem>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    Path(id): Path<JobId>,
-) -> Result<Json<Vec<Step>>, ApiError> {
-    find(&state, &who, id, Permission::JobRead).await?;
-    let mut conn = state.pool.acquire().await?;
+pub async fn handle(call: Call, Path(id): Path<JobId>) -> Result<Json<Vec<Step>>, ApiError> {
+    find(&call, id, Permission::JobRead).await?;
+    let mut conn = call.conn().await?;
     let steps = jobs::history(&mut conn, id).await?.into_iter().map(|row| Step {
         at: row.at,
         from_state: row.from_state,

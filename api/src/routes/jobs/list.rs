@@ -1,6 +1,6 @@
-//! `GET /v1/jobs`: newest first.
+//! `GET /v1/jobs`: newest first, or `sort=created_at`.
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::jobs::{self, JobFilter},
@@ -10,12 +10,10 @@ use shared::{
 
 use super::Job;
 use crate::{
-    auth::Identity,
+    call::Call,
     error::ApiError,
-    extract::Query,
-    page::Page,
-    rbac::{Permission, authorize, visible},
-    state::AppState,
+    page::{Page, Sort},
+    rbac::{Permission, visible},
 };
 
 #[derive(Debug, Deserialize)]
@@ -26,32 +24,25 @@ pub struct Filter {
     kind: Option<String>,
     state: Option<JobState>,
     group: Option<GroupId>,
+    sort: Option<Sort>,
     page: Option<u32>,
     limit: Option<u32>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    uri: Uri,
-    Query(query): Query<Filter>,
-) -> Result<Response, ApiError> {
+pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
+    let query = &call.query;
     let page = Page::new(query.page, query.limit)?;
     if let Some(service) = query.service {
-        authorize(&who, Permission::JobRead, Some(service))?;
-    }
-    if query.kind.as_ref().is_some_and(|kind| kind.contains('\0')) {
-        return Err(ApiError::field("?kind", "holds a NUL character"));
+        call.authorize(Permission::JobRead, Some(service))?;
     }
     let filter = JobFilter {
-        service_ids: query.service.map(|id| vec![id]).or_else(|| visible(&who)),
+        service_ids: query.service.map(|id| vec![id]).or_else(|| visible(&call.who)),
         target_id: query.target,
-        kind: query.kind,
+        kind: query.kind.clone(),
         state: query.state,
         group_id: query.group,
+        oldest_first: query.sort == Some(Sort::OldestFirst),
     };
-    let mut conn = state.pool.acquire().await?;
-    let (rows, total) = jobs::list(&mut conn, &filter, page.limit(), page.offset()).await?;
-    let items: Vec<Job> = rows.into_iter().map(Into::into).collect();
-    Ok(page.answer(&uri, &items, total.total, !total.is_lower_bound))
+    let (rows, total) = jobs::list(&mut *call.conn().await?, &filter, page.limit(), page.offset()).await?;
+    Ok(page.answer::<Job, _>(&call.uri, rows, total.total, !total.is_lower_bound))
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/saves/{id}`: with its copies, objects and manifest.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
@@ -12,13 +12,7 @@ use shared::{
 };
 
 use super::Save;
-use crate::{
-    auth::Identity,
-    error::ApiError,
-    extract::Path,
-    rbac::{Permission, authorize},
-    state::AppState,
-};
+use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
 #[derive(Debug, Serialize)]
 pub struct WholeSave {
@@ -52,14 +46,10 @@ struct Object {
     sha256: Option<String>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    Path(id): Path<SaveId>,
-) -> Result<Json<WholeSave>, ApiError> {
-    let mut conn = state.pool.acquire().await?;
+pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave>, ApiError> {
+    let mut conn = call.conn().await?;
     let mut row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
-    authorize(&who, Permission::SaveRead, Some(row.service_id))?;
+    call.authorize(Permission::SaveRead, Some(row.service_id))?;
     let copies = saves::copies(&mut conn, id).await?.into_iter().map(|row| Copy {
         store: row.store,
         state: row.state,

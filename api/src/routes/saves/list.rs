@@ -1,6 +1,6 @@
-//! `GET /v1/saves`: newest first.
+//! `GET /v1/saves`: newest first, or `sort=created_at`.
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::saves::{self, SaveFilter},
@@ -10,12 +10,10 @@ use shared::{
 
 use super::Save;
 use crate::{
-    auth::Identity,
+    call::Call,
     error::ApiError,
-    extract::Query,
-    page::Page,
-    rbac::{Permission, authorize, visible},
-    state::AppState,
+    page::{Page, Sort},
+    rbac::{Permission, visible},
 };
 
 #[derive(Debug, Deserialize)]
@@ -25,34 +23,25 @@ pub struct Filter {
     target: Option<TargetId>,
     state: Option<SaveState>,
     valid: Option<bool>,
-    /// `-created_at`, the one order of this version.
-    sort: Option<String>,
+    sort: Option<Sort>,
     page: Option<u32>,
     limit: Option<u32>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    uri: Uri,
-    Query(query): Query<Filter>,
-) -> Result<Response, ApiError> {
+pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
+    let query = &call.query;
     let page = Page::new(query.page, query.limit)?;
-    if query.sort.as_deref().is_some_and(|sort| sort != "-created_at") {
-        return Err(ApiError::field("?sort", "must be -created_at (newest first)"));
-    }
     if let Some(service) = query.service {
-        authorize(&who, Permission::SaveRead, Some(service))?;
+        call.authorize(Permission::SaveRead, Some(service))?;
     }
     let filter = SaveFilter {
-        service_ids: visible(&who),
+        service_ids: visible(&call.who),
         service_id: query.service,
         target_id: query.target,
         state: query.state,
         valid: query.valid,
+        oldest_first: query.sort == Some(Sort::OldestFirst),
     };
-    let mut conn = state.pool.acquire().await?;
-    let (rows, total) = saves::list(&mut conn, &filter, page.limit(), page.offset()).await?;
-    let items: Vec<Save> = rows.into_iter().map(Into::into).collect();
-    Ok(page.answer(&uri, &items, total.total, !total.is_lower_bound))
+    let (rows, total) = saves::list(&mut *call.conn().await?, &filter, page.limit(), page.offset()).await?;
+    Ok(page.answer::<Save, _>(&call.uri, rows, total.total, !total.is_lower_bound))
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/saves/{id}/restore`: into a new database. A job.
 
-use axum::{Extension, extract::State, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::{saves, targets},
     enqueue::{self, RestoreRequest},
@@ -11,14 +12,12 @@ use shared::{
 };
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::ApiError,
-    extract::{Json, Path, Query},
-    gate::Context,
-    rbac::{Permission, authorize},
-    routes::jobs::{WaitQuery, accepted, asked, refused},
-    state::AppState,
+    extract::{Json, Path},
+    rbac::Permission,
+    routes::jobs::{WaitQuery, accepted, refused},
 };
 
 #[derive(Debug, Deserialize)]
@@ -42,27 +41,23 @@ struct Into {
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call<WaitQuery>,
     Path(id): Path<SaveId>,
-    Query(query): Query<WaitQuery>,
     Json(body): Json<CreateRestore>,
 ) -> Result<Response, ApiError> {
-    let wait = query.wait(&state)?;
+    let permission = Permission::SaveRestore;
+    let wait = call.query.wait(&call.state)?;
     if body.priority.is_some_and(|p| !(0..=9).contains(&p)) {
         return Err(ApiError::field("/priority", "must be 0 to 9"));
     }
-    let permission = Permission::SaveRestore;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = call.begin().await?;
     let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
-    authorize(&who, permission, Some(save.service_id))?;
+    call.authorize(permission, Some(save.service_id))?;
     let target_id = body.into.target_id.unwrap_or(save.target_id);
-    let target =
-        targets::get(&mut tx, target_id).await?.ok_or_else(|| ApiError::field("/into/target_id", "is no target"))?;
-    if authorize(&who, permission, Some(target.service_id)).is_err() {
-        return Err(ApiError::field("/into/target_id", "is no target that you may restore with"));
-    }
+    // One answer for both, so that nobody learns which ids exist.
+    let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
+    let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
+    call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
     let in_place = "restoring in place is not possible in this version: name a database that does not exist yet";
     let database = body.into.database.ok_or_else(|| ApiError::field("/into/database", in_place))?;
     if database == target.database {
@@ -78,17 +73,8 @@ pub async fn handle(
         owner: body.owner,
         privileges: body.privileges,
     };
-    let job =
-        enqueue::restore(&mut tx, wanted, &asked(&state, &who, &context, body.priority)).await.map_err(refused)?;
-    let detail = serde_json::json!({ "job_id": job, "target_id": target_id, "database": database });
-    let service = Some(save.service_id);
-    changed(
-        &mut tx,
-        &who,
-        &context,
-        Change { action: permission.name(), resource: "save", id: id.to_string(), service, detail },
-    )
-    .await?;
-    tx.commit().await?;
-    accepted(&state, job, wait).await
+    let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
+    let detail = json!({ "job_id": job, "target_id": target_id, "database": database });
+    call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
+    accepted(&call.state, job, wait).await
 }

@@ -1,12 +1,8 @@
 //! `POST /v1/servers`.
 
-use axum::{
-    Extension, Json as Answer,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::servers::{self, ServerRow},
     id::ServerId,
@@ -16,13 +12,11 @@ use shared::{
 
 use super::{Server, check, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::{Call, created},
     error::{ApiError, OnConstraint},
     extract::Json,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
 #[derive(Debug, Deserialize)]
@@ -38,13 +32,9 @@ pub struct CreateServer {
     max_jobs: Option<i32>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Json(body): Json<CreateServer>,
-) -> Result<impl IntoResponse, ApiError> {
-    authorize(&who, Permission::ServerCreate, None)?;
+pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Response, ApiError> {
+    let permission = Permission::ServerCreate;
+    call.authorize(permission, None)?;
     let maintenance = match (body.maintenance_database, body.engine) {
         (Some(name), _) => Ok(name),
         (None, Engine::Postgres) => DatabaseName::parse("postgres"),
@@ -66,19 +56,11 @@ pub async fn handle(
         updated_at: now,
     };
     check(&row)?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = call.begin().await?;
     servers::insert(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
     let id = row.id;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    let detail = serde_json::json!({ "name": row.name, "host": row.host, "port": row.port });
-    let change = Change {
-        action: Permission::ServerCreate.name(),
-        resource: "server",
-        id: id.to_string(),
-        service: None,
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/servers/{id}"))], Answer(Server::from(row))))
+    let detail = json!({ "name": row.name, "host": row.host, "port": row.port });
+    call.commit(tx, Change::new(permission, id, None, detail)).await?;
+    Ok(created("/v1/servers", id, Server::from(row)))
 }

@@ -1,38 +1,23 @@
 //! `DELETE /v1/servers/{id}`: refused with 409 while something refers to it.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::http::StatusCode;
+use serde_json::json;
 use shared::{db::servers, id::ServerId};
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, in_use},
     extract::Path,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Path(id): Path<ServerId>,
-) -> Result<StatusCode, ApiError> {
-    authorize(&who, Permission::ServerDelete, None)?;
-    let mut tx = state.pool.begin().await?;
-    if servers::get(&mut tx, id).await?.is_none() {
-        return Err(ApiError::NotFound("server"));
-    }
+pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<StatusCode, ApiError> {
+    let permission = Permission::ServerDelete;
+    call.authorize(permission, None)?;
+    let mut tx = call.begin().await?;
+    let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     in_use(servers::delete(&mut tx, id).await, "server")?;
-    let change = Change {
-        action: Permission::ServerDelete.name(),
-        resource: "server",
-        id: id.to_string(),
-        service: None,
-        detail: serde_json::Value::Null,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

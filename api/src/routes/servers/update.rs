@@ -1,7 +1,8 @@
 //! `PATCH /v1/servers/{id}`. The engine stays: the saves of its targets are of it.
 
-use axum::{Extension, Json as Answer, extract::State};
+use axum::Json as Answer;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::servers,
     id::ServerId,
@@ -11,56 +12,46 @@ use shared::{
 
 use super::{Server, check, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path},
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    merge::Merge,
+    rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdateServer {
-    name: Option<Slug>,
-    host: Option<HostName>,
-    port: Option<u16>,
-    tls_mode: Option<TlsMode>,
-    tls_ca_pem: Option<String>,
-    maintenance_database: Option<DatabaseName>,
-    max_jobs: Option<i32>,
+    name: Merge<Slug>,
+    host: Merge<HostName>,
+    port: Merge<u16>,
+    tls_mode: Merge<TlsMode>,
+    tls_ca_pem: Merge<Option<String>>,
+    maintenance_database: Merge<DatabaseName>,
+    max_jobs: Merge<i32>,
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call,
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
 ) -> Result<Answer<Server>, ApiError> {
-    authorize(&who, Permission::ServerUpdate, None)?;
-    let mut tx = state.pool.begin().await?;
+    let permission = Permission::ServerUpdate;
+    call.authorize(permission, None)?;
+    let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    row.name = body.name.unwrap_or(row.name);
-    row.host = body.host.unwrap_or(row.host);
-    row.port = body.port.map_or(row.port, i32::from);
-    row.tls_mode = body.tls_mode.unwrap_or(row.tls_mode);
-    row.tls_ca_pem = body.tls_ca_pem.or(row.tls_ca_pem);
-    row.maintenance_database = body.maintenance_database.unwrap_or(row.maintenance_database);
-    row.max_jobs = body.max_jobs.unwrap_or(row.max_jobs);
+    row.port = body.port.new_value().map_or(row.port, |port| i32::from(*port));
+    body.name.apply(&mut row.name);
+    body.host.apply(&mut row.host);
+    body.tls_mode.apply(&mut row.tls_mode);
+    body.tls_ca_pem.apply(&mut row.tls_ca_pem);
+    body.maintenance_database.apply(&mut row.maintenance_database);
+    body.max_jobs.apply(&mut row.max_jobs);
     check(&row)?;
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    let detail = serde_json::json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
-    let change = Change {
-        action: Permission::ServerUpdate.name(),
-        resource: "server",
-        id: id.to_string(),
-        service: None,
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    let detail = json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
+    call.commit(tx, Change::new(permission, id, None, detail)).await?;
     Ok(Answer(row.into()))
 }

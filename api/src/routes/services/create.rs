@@ -1,23 +1,17 @@
 //! `POST /v1/services`.
 
-use axum::{
-    Extension, Json as Answer,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
 
-use super::{Service, taken, text};
+use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::{Call, created},
     error::{ApiError, OnConstraint},
-    extract::Json,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    extract::{Json, short},
+    rbac::Permission,
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,27 +22,14 @@ pub struct CreateService {
     description: String,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Json(body): Json<CreateService>,
-) -> Result<impl IntoResponse, ApiError> {
-    authorize(&who, Permission::ServiceCreate, None)?;
-    text("/description", &body.description, 500)?;
+pub async fn handle(call: Call, Json(body): Json<CreateService>) -> Result<Response, ApiError> {
+    let permission = Permission::ServiceCreate;
+    call.authorize(permission, None)?;
+    short("/description", &body.description, MAX_DESCRIPTION)?;
     let id = ServiceId::generate();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = call.begin().await?;
     services::insert(&mut tx, id, &body.name, &body.description).await.on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    let detail = serde_json::json!({ "name": body.name });
-    let change = Change {
-        action: Permission::ServiceCreate.name(),
-        resource: "service",
-        id: id.to_string(),
-        service: Some(id),
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/services/{id}"))], Answer(Service::from(row))))
+    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": row.name }))).await?;
+    Ok(created("/v1/services", id, Service::from(row)))
 }

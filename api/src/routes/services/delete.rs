@@ -1,38 +1,23 @@
 //! `DELETE /v1/services/{id}`: refused with 409 while something refers to it.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::http::StatusCode;
+use serde_json::json;
 use shared::{db::services, id::ServiceId};
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, in_use},
     extract::Path,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Path(id): Path<ServiceId>,
-) -> Result<StatusCode, ApiError> {
-    authorize(&who, Permission::ServiceDelete, Some(id))?;
-    let mut tx = state.pool.begin().await?;
-    if services::get(&mut tx, id).await?.is_none() {
-        return Err(ApiError::NotFound("service"));
-    }
+pub async fn handle(call: Call, Path(id): Path<ServiceId>) -> Result<StatusCode, ApiError> {
+    let permission = Permission::ServiceDelete;
+    call.authorize(permission, Some(id))?;
+    let mut tx = call.begin().await?;
+    let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     in_use(services::delete(&mut tx, id).await, "service")?;
-    let change = Change {
-        action: Permission::ServiceDelete.name(),
-        resource: "service",
-        id: id.to_string(),
-        service: Some(id),
-        detail: serde_json::Value::Null,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,24 +1,13 @@
 //! `GET /v1/services/{id}`.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use shared::{db::services, id::ServiceId};
 
 use super::Service;
-use crate::{
-    auth::Identity,
-    error::ApiError,
-    extract::Path,
-    rbac::{Permission, authorize},
-    state::AppState,
-};
+use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    Path(id): Path<ServiceId>,
-) -> Result<Json<Service>, ApiError> {
-    authorize(&who, Permission::ServiceRead, Some(id))?;
-    let mut conn = state.pool.acquire().await?;
-    let row = services::get(&mut conn, id).await?.ok_or(ApiError::NotFound("service"))?;
+pub async fn handle(call: Call, Path(id): Path<ServiceId>) -> Result<Json<Service>, ApiError> {
+    call.authorize(Permission::ServiceRead, Some(id))?;
+    let row = services::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("service"))?;
     Ok(Json(row.into()))
 }

@@ -1,53 +1,40 @@
 //! `PATCH /v1/services/{id}`.
 
-use axum::{Extension, Json as Answer, extract::State};
+use axum::Json as Answer;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
 
-use super::{Service, taken, text};
+use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, OnConstraint},
-    extract::{Json, Path},
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    extract::{Json, Path, short},
+    merge::Merge,
+    rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdateService {
-    name: Option<Slug>,
-    description: Option<String>,
+    name: Merge<Slug>,
+    description: Merge<String>,
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call,
     Path(id): Path<ServiceId>,
     Json(body): Json<UpdateService>,
 ) -> Result<Answer<Service>, ApiError> {
-    authorize(&who, Permission::ServiceUpdate, Some(id))?;
-    text("/description", body.description.as_deref().unwrap_or_default(), 500)?;
-    let mut tx = state.pool.begin().await?;
-    if services::get(&mut tx, id).await?.is_none() {
-        return Err(ApiError::NotFound("service"));
-    }
-    services::update(&mut tx, id, body.name.as_ref(), body.description.as_deref())
-        .await
-        .on_constraint("services_name_key", taken)?;
+    let permission = Permission::ServiceUpdate;
+    call.authorize(permission, Some(id))?;
+    let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
+    short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
+    let mut tx = call.begin().await?;
+    services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    let detail = serde_json::json!({ "name": body.name, "description": body.description });
-    let change = Change {
-        action: Permission::ServiceUpdate.name(),
-        resource: "service",
-        id: id.to_string(),
-        service: Some(id),
-        detail,
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": name, "description": description }))).await?;
     Ok(Answer(row.into()))
 }

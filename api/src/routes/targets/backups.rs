@@ -1,7 +1,8 @@
 //! `POST /v1/targets/{id}/backups`: a save of the target. A job.
 
-use axum::{Extension, extract::State, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::targets,
     enqueue::{self, BackupRequest},
@@ -12,17 +13,12 @@ use shared::{
 };
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::ApiError,
-    extract::{Json, Path, Query},
-    gate::Context,
-    rbac::{Permission, authorize},
-    routes::{
-        jobs::{WaitQuery, accepted, asked, refused},
-        services::text,
-    },
-    state::AppState,
+    extract::{Json, Path, short},
+    rbac::Permission,
+    routes::jobs::{WaitQuery, accepted, refused},
 };
 
 const MAX_TABLES: usize = 500;
@@ -59,24 +55,21 @@ impl CreateBackup {
                 return Err(ApiError::field(format!("/stores/{index}"), "is named twice"));
             }
         }
-        text("/note", &self.note, 500)
+        short("/note", &self.note, 500)
     }
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call<WaitQuery>,
     Path(id): Path<TargetId>,
-    Query(query): Query<WaitQuery>,
     Json(body): Json<CreateBackup>,
 ) -> Result<Response, ApiError> {
-    let wait = query.wait(&state)?;
-    body.check()?;
-    let mut tx = state.pool.begin().await?;
-    let target = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     let permission = Permission::BackupCreate;
-    authorize(&who, permission, Some(target.service_id))?;
+    let wait = call.query.wait(&call.state)?;
+    body.check()?;
+    let mut tx = call.begin().await?;
+    let target = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
+    call.authorize(permission, Some(target.service_id))?;
     let wanted = BackupRequest {
         target_id: id,
         mode: body.mode.unwrap_or(Mode::All),
@@ -86,17 +79,8 @@ pub async fn handle(
         origin: Origin::Manual,
         note: body.note,
     };
-    let (job, save) =
-        enqueue::backup(&mut tx, wanted, &asked(&state, &who, &context, body.priority)).await.map_err(refused)?;
-    let detail = serde_json::json!({ "job_id": job, "save_id": save });
-    let service = Some(target.service_id);
-    changed(
-        &mut tx,
-        &who,
-        &context,
-        Change { action: permission.name(), resource: "target", id: id.to_string(), service, detail },
-    )
-    .await?;
-    tx.commit().await?;
-    accepted(&state, job, wait).await
+    let (job, save) = enqueue::backup(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
+    let detail = json!({ "job_id": job, "save_id": save });
+    call.commit(tx, Change::new(permission, id, Some(target.service_id), detail)).await?;
+    accepted(&call.state, job, wait).await
 }

@@ -1,12 +1,8 @@
 //! `POST /v1/targets`.
 
-use axum::{
-    Extension, Json as Answer,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::targets::{self, TargetRow},
     id::{CredentialId, ServerId, ServiceId, TargetId},
@@ -15,13 +11,11 @@ use shared::{
 
 use super::{Target, check, refused};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::{Call, created},
     error::ApiError,
     extract::Json,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
 #[derive(Debug, Deserialize)]
@@ -40,13 +34,9 @@ pub struct CreateTarget {
     stall_s: Option<i32>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Json(body): Json<CreateTarget>,
-) -> Result<impl IntoResponse, ApiError> {
-    authorize(&who, Permission::TargetPlace, None)?;
+pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Response, ApiError> {
+    let permission = Permission::TargetCreate;
+    call.authorize(permission, None)?;
     let now = chrono::Utc::now();
     let group = || Slug::parse("default").map_err(|error| ApiError::field("/worker_group", error.to_string()));
     let row = TargetRow {
@@ -66,20 +56,12 @@ pub async fn handle(
         created_at: now,
         updated_at: now,
     };
-    check(&state, &row)?;
-    let mut tx = state.pool.begin().await?;
+    check(&call.state, &row)?;
+    let mut tx = call.begin().await?;
     targets::insert(&mut tx, &row).await.map_err(refused)?;
     let id = row.id;
     let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    let detail = serde_json::json!({ "name": row.name, "server_id": row.server_id, "database": row.database });
-    let service = Some(row.service_id);
-    changed(
-        &mut tx,
-        &who,
-        &context,
-        Change { action: "target.create", resource: "target", id: id.to_string(), service, detail },
-    )
-    .await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/targets/{id}"))], Answer(Target::from(row))))
+    let detail = json!({ "name": row.name, "server_id": row.server_id, "database": row.database });
+    call.commit(tx, Change::new(permission, id, Some(row.service_id), detail)).await?;
+    Ok(created("/v1/targets", id, Target::from(row)))
 }

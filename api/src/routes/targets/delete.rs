@@ -1,36 +1,23 @@
 //! `DELETE /v1/targets/{id}`: refused with 409 while something refers to it.
 
-use axum::{Extension, extract::State, http::StatusCode};
+use axum::http::StatusCode;
+use serde_json::json;
 use shared::{db::targets, id::TargetId};
 
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::{ApiError, in_use},
     extract::Path,
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    rbac::Permission,
 };
 
-pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
-    Path(id): Path<TargetId>,
-) -> Result<StatusCode, ApiError> {
-    let mut tx = state.pool.begin().await?;
+pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, ApiError> {
+    let permission = Permission::TargetDelete;
+    let mut tx = call.begin().await?;
     let row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    authorize(&who, Permission::TargetDelete, Some(row.service_id))?;
+    call.authorize(permission, Some(row.service_id))?;
     in_use(targets::delete(&mut tx, id).await, "target")?;
-    let change = Change {
-        action: Permission::TargetDelete.name(),
-        resource: "target",
-        id: id.to_string(),
-        service: Some(row.service_id),
-        detail: serde_json::json!({ "name": row.name }),
-    };
-    changed(&mut tx, &who, &context, change).await?;
-    tx.commit().await?;
+    call.commit(tx, Change::new(permission, id, Some(row.service_id), json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

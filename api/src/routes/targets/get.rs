@@ -1,24 +1,13 @@
 //! `GET /v1/targets/{id}`.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use shared::{db::targets, id::TargetId};
 
 use super::Target;
-use crate::{
-    auth::Identity,
-    error::ApiError,
-    extract::Path,
-    rbac::{Permission, authorize},
-    state::AppState,
-};
+use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    Path(id): Path<TargetId>,
-) -> Result<Json<Target>, ApiError> {
-    let mut conn = state.pool.acquire().await?;
-    let row = targets::get(&mut conn, id).await?.ok_or(ApiError::NotFound("target"))?;
-    authorize(&who, Permission::TargetRead, Some(row.service_id))?;
+pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<Json<Target>, ApiError> {
+    let row = targets::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("target"))?;
+    call.authorize(Permission::TargetRead, Some(row.service_id))?;
     Ok(Json(row.into()))
 }

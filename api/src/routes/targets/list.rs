@@ -1,6 +1,6 @@
 //! `GET /v1/targets`: a page of what the caller may see.
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::targets,
@@ -9,12 +9,10 @@ use shared::{
 
 use super::Target;
 use crate::{
-    auth::Identity,
+    call::Call,
     error::ApiError,
-    extract::Query,
     page::Page,
-    rbac::{Permission, authorize, visible},
-    state::AppState,
+    rbac::{Permission, visible},
 };
 
 #[derive(Debug, Deserialize)]
@@ -26,19 +24,14 @@ pub struct Filter {
     limit: Option<u32>,
 }
 
-pub async fn handle(
-    State(state): State<AppState>,
-    who: Identity,
-    uri: Uri,
-    Query(query): Query<Filter>,
-) -> Result<Response, ApiError> {
+pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
+    let query = &call.query;
     let page = Page::new(query.page, query.limit)?;
     if let Some(service) = query.service {
-        authorize(&who, Permission::TargetRead, Some(service))?;
+        call.authorize(Permission::TargetRead, Some(service))?;
     }
-    let only = query.service.map(|id| vec![id]).or_else(|| visible(&who));
-    let mut conn = state.pool.acquire().await?;
+    let only = query.service.map(|id| vec![id]).or_else(|| visible(&call.who));
+    let mut conn = call.conn().await?;
     let (rows, total) = targets::list(&mut conn, only.as_deref(), query.server, page.limit(), page.offset()).await?;
-    let items: Vec<Target> = rows.into_iter().map(Into::into).collect();
-    Ok(page.answer(&uri, &items, total, true))
+    Ok(page.answer::<Target, _>(&call.uri, rows, total, true))
 }

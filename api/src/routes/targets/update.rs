@@ -1,7 +1,8 @@
 //! `PATCH /v1/targets/{id}`. Another server, database or credential asks for the role globally, like creating does.
 
-use axum::{Extension, Json as Answer, extract::State};
+use axum::Json as Answer;
 use serde::Deserialize;
+use serde_json::json;
 use shared::{
     db::targets,
     id::{CredentialId, ServerId, TargetId},
@@ -10,66 +11,65 @@ use shared::{
 
 use super::{Target, check, refused};
 use crate::{
-    audit::{Change, changed},
-    auth::Identity,
+    audit::Change,
+    call::Call,
     error::ApiError,
     extract::{Json, Path},
-    gate::Context,
-    rbac::{Permission, authorize},
-    state::AppState,
+    merge::Merge,
+    rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdateTarget {
-    server_id: Option<ServerId>,
-    name: Option<Slug>,
-    database: Option<DatabaseName>,
-    backup_credential_id: Option<CredentialId>,
-    restore_credential_id: Option<CredentialId>,
-    stores: Option<Vec<String>>,
-    required_copies: Option<i32>,
-    worker_group: Option<Slug>,
-    deadline_s: Option<i32>,
-    stall_s: Option<i32>,
+    server_id: Merge<ServerId>,
+    name: Merge<Slug>,
+    database: Merge<DatabaseName>,
+    backup_credential_id: Merge<CredentialId>,
+    restore_credential_id: Merge<Option<CredentialId>>,
+    stores: Merge<Vec<String>>,
+    required_copies: Merge<i32>,
+    worker_group: Merge<Slug>,
+    deadline_s: Merge<Option<i32>>,
+    stall_s: Merge<Option<i32>>,
+}
+
+impl UpdateTarget {
+    fn moves(&self) -> bool {
+        self.server_id.is_set()
+            || self.database.is_set()
+            || self.backup_credential_id.is_set()
+            || self.restore_credential_id.is_set()
+            || self.worker_group.is_set()
+    }
 }
 
 pub async fn handle(
-    State(state): State<AppState>,
-    Extension(context): Extension<Context>,
-    who: Identity,
+    call: Call,
     Path(id): Path<TargetId>,
     Json(body): Json<UpdateTarget>,
 ) -> Result<Answer<Target>, ApiError> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = call.begin().await?;
     let mut row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    authorize(&who, Permission::TargetUpdate, Some(row.service_id))?;
-    let moved = body.server_id.is_some()
-        || body.database.is_some()
-        || body.backup_credential_id.is_some()
-        || body.restore_credential_id.is_some()
-        || body.worker_group.is_some();
-    if moved {
-        authorize(&who, Permission::TargetPlace, None)?;
+    call.authorize(Permission::TargetUpdate, Some(row.service_id))?;
+    if body.moves() {
+        call.authorize(Permission::TargetPlace, None)?;
     }
-    row.server_id = body.server_id.unwrap_or(row.server_id);
-    row.name = body.name.unwrap_or(row.name);
-    row.database = body.database.unwrap_or(row.database);
-    row.backup_credential_id = body.backup_credential_id.unwrap_or(row.backup_credential_id);
-    row.restore_credential_id = body.restore_credential_id.or(row.restore_credential_id);
-    row.stores = body.stores.unwrap_or(row.stores);
-    row.required_copies = body.required_copies.unwrap_or(row.required_copies);
-    row.worker_group = body.worker_group.unwrap_or(row.worker_group);
-    row.deadline_s = body.deadline_s.or(row.deadline_s);
-    row.stall_s = body.stall_s.or(row.stall_s);
-    check(&state, &row)?;
+    body.server_id.apply(&mut row.server_id);
+    body.name.apply(&mut row.name);
+    body.database.apply(&mut row.database);
+    body.backup_credential_id.apply(&mut row.backup_credential_id);
+    body.restore_credential_id.apply(&mut row.restore_credential_id);
+    body.stores.apply(&mut row.stores);
+    body.required_copies.apply(&mut row.required_copies);
+    body.worker_group.apply(&mut row.worker_group);
+    body.deadline_s.apply(&mut row.deadline_s);
+    body.stall_s.apply(&mut row.stall_s);
+    check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
     let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    let detail = serde_json::json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
-    let action = Permission::TargetUpdate.name();
-    let service = Some(row.service_id);
-    changed(&mut tx, &who, &context, Change { action, resource: "target", id: id.to_string(), service, detail })
-        .await?;
-    tx.commit().await?;
+    let detail =
+        json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
+    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(row.service_id), detail)).await?;
     Ok(Answer(row.into()))
 }

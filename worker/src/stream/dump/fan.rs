@@ -105,7 +105,7 @@ async fn abort(store: impl fmt::Display, upload: Box<dyn Upload>) {
     match tokio::time::timeout(ABORT_TIMEOUT, upload.abort()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%store, error = &error as &dyn std::error::Error, "aborting an upload failed, gc will remove it");
+            tracing::warn!(%store, error = %shared::telemetry::Causes(&error), "aborting an upload failed, gc will remove it");
         }
         Err(_) => tracing::warn!(%store, "aborting an upload took too long, gc will remove it"),
     }

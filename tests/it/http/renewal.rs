@@ -1,0 +1,55 @@
+//! How long a token lives: renewed by use in prod, a day in dev, never past its session.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use support::{ADMIN_PASSWORD, App, Client, Process};
+
+fn claims(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+fn life(token: &str) -> i64 {
+    let claims = claims(token);
+    claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn in_prod_every_call_of_a_person_renews_the_token_until_the_session_ends() {
+    let app = App::spawn().await;
+    assert_eq!(life(app.client.token.as_ref().unwrap()), 15 * 60);
+    for answer in [
+        app.client.get("/v1/auth/me").await,
+        app.client.get("/v1/jobs").await,
+        app.client.post("/v1/services", json!({ "name": "renewed" })).await,
+    ] {
+        assert!(answer.status.is_success(), "{}", answer.text);
+        let renewed = answer.header("x-access-token").expect("no new token").to_owned();
+        assert_eq!(life(&renewed), 15 * 60);
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        app.client.with_token(&renewed).get("/v1/auth/me").await.expect(200);
+    }
+    // Neither a refusal nor a failure gives one away.
+    let refused = app.client.get("/v1/services/00000000-0000-7000-8000-000000000000").await;
+    assert_eq!((refused.status.as_u16(), refused.header("x-access-token")), (404, None));
+    assert_eq!(app.client.anonymous().get("/healthz").await.header("x-access-token"), None);
+
+    let soon = "UPDATE sessions SET expires_at = now() + interval '100 seconds'";
+    sqlx::query(soon).execute(&app.pool).await.unwrap();
+    let answer = app.client.get("/v1/auth/me").await;
+    let renewed = life(answer.header("x-access-token").unwrap());
+    assert!((1..=100).contains(&renewed), "a token of {renewed} s for a session of 100 s");
+}
+
+#[tokio::test]
+async fn in_dev_a_token_lives_a_day_and_is_not_renewed() {
+    let app = App::spawn().await;
+    let config = app.dir.path().join("api.toml");
+    let args = ["--config", config.to_str().unwrap(), "serve"];
+    let mut dev = Process::start("holdfast-api", &args, app.dir.path(), "api-dev", &[("HOLDFAST__HTTP__MODE", "dev")]);
+    let listening = dev.says("listening").await;
+    let client = Client::new(format!("http://{}", listening["address"].as_str().unwrap()));
+    let client = client.login("root", ADMIN_PASSWORD).await;
+    assert_eq!(life(client.token.as_ref().unwrap()), 24 * 3600);
+    let me = client.get("/v1/auth/me").await;
+    assert_eq!((me.status.as_u16(), me.header("x-access-token")), (200, None));
+}
