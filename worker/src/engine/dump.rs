@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
     process::ChildStdout,
 };
 
@@ -37,11 +37,18 @@ struct About {
 /// The tool runs.
 #[derive(Debug)]
 pub struct Running {
-    process: Process,
+    tool: Tool,
     reader: Option<DumpReader>,
     seen: Arc<Mutex<Seen>>,
     format: Format,
     classify: fn(&str) -> Option<ErrorCode>,
+}
+
+#[derive(Debug)]
+enum Tool {
+    Live(Process),
+    /// Ended before its bytes were asked for: they are all in the reader's head.
+    Over(u32, Box<Ended>),
 }
 
 /// The tool ended with status 0, and every byte it wrote was read: the proof that a dump is whole. It cannot be made or
@@ -105,6 +112,8 @@ impl Seen {
 /// The bytes of a dump. End of file says nothing about success: ask [`Dump::finish`].
 #[derive(Debug)]
 pub struct DumpReader {
+    /// What was read before the dump was handed out.
+    head: io::Cursor<Vec<u8>>,
     stdout: ChildStdout,
     seen: Arc<Mutex<Seen>>,
 }
@@ -115,7 +124,10 @@ impl AsyncRead for DumpReader {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        let poll = match Pin::new(&mut self.head).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before => Pin::new(&mut self.stdout).poll_read(cx, buf),
+            poll => poll,
+        };
         if let Poll::Ready(Ok(())) = poll {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(&buf.filled()[before..]);
         }
@@ -144,14 +156,37 @@ impl Dump<Running> {
         classify: fn(&str) -> Option<ErrorCode>,
     ) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
-        let reader = Some(DumpReader { stdout: pipes.stdout, seen: Arc::clone(&seen) });
+        let reader = Some(DumpReader { head: io::Cursor::default(), stdout: pipes.stdout, seen: Arc::clone(&seen) });
         let about = About { tool: tool.to_owned(), tool_version, warnings };
-        Self { state: Running { process, reader, seen, format, classify }, about }
+        Self { state: Running { tool: Tool::Live(process), reader, seen, format, classify }, about }
+    }
+
+    /// Reads up to `limit` bytes ahead. Where that is all of them, a tool that failed is an error here already, before a
+    /// store is asked to take anything.
+    pub(crate) async fn read_ahead(mut self, limit: u64) -> Result<Self, EngineError> {
+        let Some(reader) = &mut self.state.reader else { return Ok(self) };
+        let mut head = Vec::new();
+        let read = (&mut reader.stdout).take(limit).read_to_end(&mut head).await;
+        read.map_err(|error| lost(&self.about.tool, error))?;
+        let whole = (head.len() as u64) < limit;
+        reader.head = io::Cursor::new(head);
+        if whole && let Tool::Live(process) = self.state.tool {
+            let pid = process.id();
+            let ended = process.ended().await.map_err(|error| lost(&self.about.tool, error))?;
+            if !ended.is_success() {
+                return Err(failure(&self.about.tool, ended, self.state.classify));
+            }
+            self.state.tool = Tool::Over(pid, Box::new(ended));
+        }
+        Ok(self)
     }
 
     /// The process id of the tool, for logs.
     pub fn process_id(&self) -> u32 {
-        self.state.process.id()
+        match &self.state.tool {
+            Tool::Live(process) => process.id(),
+            Tool::Over(pid, _) => *pid,
+        }
     }
 
     /// The bytes; None when it was taken before.
@@ -162,11 +197,14 @@ impl Dump<Running> {
     /// Waits for the tool, after its output was read to the end. Anything but status 0, all bytes read, and the right
     /// beginning and end is an error. Without a reader taken, the tool's output has nowhere to go: it is stopped.
     pub async fn finish(self) -> Result<Dump<Exited>, EngineError> {
-        let Running { process, reader, seen, format, classify } = self.state;
+        let Running { tool: process, reader, seen, format, classify } = self.state;
         // A reader that nobody took would keep the tool writing for ever; closed, the tool ends by itself.
         drop(reader);
         let tool = &self.about.tool;
-        let ended = process.ended().await.map_err(|error| lost(tool, error))?;
+        let ended = match process {
+            Tool::Live(process) => process.ended().await.map_err(|error| lost(tool, error))?,
+            Tool::Over(_, ended) => *ended,
+        };
         if !ended.is_success() {
             return Err(failure(tool, ended, classify));
         }
@@ -183,7 +221,10 @@ impl Dump<Running> {
     /// Ends the tool and all it started.
     pub async fn stop(self) -> Result<(), EngineError> {
         let tool = self.about.tool;
-        self.state.process.stop().await.map(drop).map_err(|error| lost(&tool, error))
+        match self.state.tool {
+            Tool::Live(process) => process.stop().await.map(drop).map_err(|error| lost(&tool, error)),
+            Tool::Over(..) => Ok(()),
+        }
     }
 }
 
