@@ -1,0 +1,135 @@
+//! A database on the stack's target server, for one test.
+
+use std::path::PathBuf;
+
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+
+use crate::stack;
+
+/// Dropped with whoever is connected, when the test ends.
+#[derive(Debug)]
+pub struct Database {
+    pub name: String,
+}
+
+impl Database {
+    /// A database with this content.
+    pub async fn create(sql: &str) -> Self {
+        Self::named(&stack::fresh("src"), sql).await
+    }
+
+    /// As [`Database::create`], under a name of the test's own.
+    pub async fn named(name: &str, sql: &str) -> Self {
+        let mut server = connect("postgres").await;
+        run(&mut server, &format!("CREATE DATABASE {}", quoted(name))).await;
+        let database = Self { name: name.to_owned() };
+        run(&mut database.session().await, sql).await;
+        database
+    }
+
+    /// A few tables with rows in them.
+    pub async fn small() -> Self {
+        Self::create(
+            "CREATE TABLE lots (id bigint PRIMARY KEY, title text NOT NULL);
+             INSERT INTO lots SELECT n, 'lot ' || n FROM generate_series(1, 1000) n;
+             CREATE TABLE bids (id bigint GENERATED ALWAYS AS IDENTITY, lot bigint REFERENCES lots, cents int);
+             INSERT INTO bids (lot, cents) SELECT 1 + n % 1000, n FROM generate_series(1, 5000) n",
+        )
+        .await
+    }
+
+    /// A session of a superuser.
+    pub async fn session(&self) -> PgConnection {
+        connect(&self.name).await
+    }
+
+    /// One text, from one row.
+    pub async fn text(&self, sql: &str) -> String {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut self.session().await).await.unwrap()
+    }
+
+    /// Holds a lock that a dump of `table` has to wait for: as long as this lives, every real `pg_dump` of the database
+    /// runs and does not get on.
+    pub async fn hold(&self, table: &str) -> Hold {
+        let mut session = self.session().await;
+        run(&mut session, &format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await;
+        Hold { session }
+    }
+
+    /// Whether a session of Holdfast waits for a lock here.
+    pub async fn has_waiting_dump(&self) -> bool {
+        let waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'holdfast/%' AND wait_event_type = 'Lock'";
+        sqlx::query_scalar(waiting).bind(&self.name).fetch_one(&mut connect("postgres").await).await.unwrap()
+    }
+
+    /// Sessions of Holdfast on this database.
+    pub async fn sessions(&self) -> Vec<String> {
+        let sql =
+            "SELECT application_name FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'holdfast/%'";
+        sqlx::query_scalar(sql).bind(&self.name).fetch_all(&mut connect("postgres").await).await.unwrap()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        psql_target(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(&self.name)));
+    }
+}
+
+/// A lock, given back by [`Hold::release`] or when dropped.
+#[derive(Debug)]
+pub struct Hold {
+    session: PgConnection,
+}
+
+impl Hold {
+    pub async fn release(self) {
+        self.session.close().await.unwrap();
+    }
+}
+
+/// A superuser's session on a database of the target server.
+pub async fn connect(database: &str) -> PgConnection {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&stack::setting("TARGET_HOST"))
+        .port(stack::setting("TARGET_PORT").parse().unwrap())
+        .username(&stack::setting("TARGET_SUPER_USER"))
+        .password(&stack::setting("TARGET_SUPER_PASSWORD"))
+        .database(database)
+        .application_name("test");
+    PgConnection::connect_with(&options).await.unwrap()
+}
+
+/// Runs statements of the test's own.
+pub async fn run(session: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(session).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// Whether the target server has a database of this name.
+pub async fn exists(name: &str) -> bool {
+    let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+    sqlx::query_scalar(sql).bind(name).fetch_one(&mut connect("postgres").await).await.unwrap()
+}
+
+/// An identifier in quotes.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Where the stack's own psql, `pg_dump` and `pg_restore` are.
+pub fn tool(name: &str) -> PathBuf {
+    PathBuf::from(stack::setting("PG_BINDIR")).join(name)
+}
+
+fn psql_target(sql: &str) {
+    let (host, port) = (stack::setting("TARGET_HOST"), stack::setting("TARGET_PORT"));
+    let (user, password) = (stack::setting("TARGET_SUPER_USER"), stack::setting("TARGET_SUPER_PASSWORD"));
+    let envs = [
+        ("PGHOST", host.as_str()),
+        ("PGPORT", &port),
+        ("PGUSER", &user),
+        ("PGPASSWORD", &password),
+        ("PGDATABASE", "postgres"),
+    ];
+    stack::run(&tool("psql"), &["-Xq", "-c", sql], &envs);
+}
