@@ -20,13 +20,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a session on a database, within 10 s.
 pub(super) async fn connect(at: &Connection, database: &DatabaseName) -> Result<PgConnection, EngineError> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, open(at, database)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let message = format!("{}:{} did not answer within {} s", at.host, at.port, CONNECT_TIMEOUT.as_secs());
-            Err(EngineError::new(ErrorCode::ServerUnreachable, message))
-        }
-    }
+    let too_late = |_| {
+        let message = format!("{}:{} did not answer within {} s", at.host, at.port, CONNECT_TIMEOUT.as_secs());
+        EngineError::new(ErrorCode::ServerUnreachable, message)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, open(at, database)).await.map_err(too_late)?
 }
 
 async fn open(at: &Connection, database: &DatabaseName) -> Result<PgConnection, EngineError> {
@@ -60,7 +58,8 @@ pub(super) fn query(what: &str) -> impl FnOnce(sqlx::Error) -> EngineError {
     move |error| {
         let code = match &error {
             sqlx::Error::Database(database) => {
-                database.code().and_then(|state| classify::sqlstate(&state)).unwrap_or(ErrorCode::QueryFailed)
+                let code = database.code().and_then(|state| classify::sqlstate(&state, database.message()));
+                code.unwrap_or(ErrorCode::QueryFailed)
             }
             sqlx::Error::Io(_) => ErrorCode::ConnectionLost,
             _ => ErrorCode::QueryFailed,
