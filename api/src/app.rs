@@ -5,9 +5,8 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use shared::{
     config::{Config, ConfigErrors},
-    db::job_done,
+    db::{DbError, job_done, pool},
 };
-use sqlx::postgres::PgPoolOptions;
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,7 +25,7 @@ pub enum BuildError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     #[error("database.url is not a URL that can be used")]
-    Url(#[source] sqlx::Error),
+    Url(#[source] DbError),
     #[error("passwords cannot be hashed here")]
     Passwords(#[from] PasswordError),
 }
@@ -53,11 +52,8 @@ impl App {
     pub fn build(config: &Config) -> Result<Self, BuildError> {
         config.for_api()?;
         let url = config.database.url.as_ref().map_or("", |url| url.expose_secret());
-        let pool = PgPoolOptions::new()
-            .max_connections(config.database.max_connections)
-            .acquire_timeout(std::time::Duration::from_secs(5))
-            .connect_lazy(url)
-            .map_err(BuildError::Url)?;
+        let pool =
+            pool::connect_later(url, config.database.max_connections, "holdfast-api").map_err(BuildError::Url)?;
         let Some(public_key) = &config.secrets.public_key else { return Err(ConfigErrors(Vec::new()).into()) };
         let (ended, _) = broadcast::channel(1024);
         let state = AppState {

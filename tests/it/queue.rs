@@ -2,3 +2,6 @@
 //! job still ends once and well (research on the queue, design §5; guarantees B).
 
 mod claim;
+mod crash;
+mod hints;
+mod stop;

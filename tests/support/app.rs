@@ -353,11 +353,13 @@ impl App {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The history of a job, as `old→new@epoch` lines, oldest first.
+    /// The states a job went through, oldest first; phases of one state are not told apart.
     pub async fn history(&self, job: &str) -> Vec<String> {
         let steps = self.client.get(&format!("/v1/jobs/{job}/history")).await.expect(200);
-        let steps = steps.as_array().unwrap();
-        steps.iter().map(|step| step["state"].as_str().unwrap().to_owned()).collect()
+        let mut states: Vec<String> =
+            steps.as_array().unwrap().iter().map(|step| step["to_state"].as_str().unwrap().to_owned()).collect();
+        states.dedup();
+        states
     }
 
     /// What every test leaves behind must hold, whatever it did: see [`invariants`].

@@ -53,7 +53,7 @@ async fn rows(app: &App, broken: &mut Vec<String>) {
         (
             "a job's history does not end where the job is",
             "SELECT j.id::text FROM jobs j WHERE j.state IS DISTINCT FROM
-             (SELECT e.state FROM job_events e WHERE e.job_id = j.id ORDER BY e.id DESC LIMIT 1)",
+             (SELECT e.to_state FROM job_events e WHERE e.job_id = j.id ORDER BY e.id DESC LIMIT 1)",
         ),
     ];
     for (promise, sql) in questions {
@@ -76,7 +76,7 @@ async fn files(app: &App, broken: &mut Vec<String>) {
             broken.push(format!("no row names the object {file}"));
         }
     }
-    let stored = "SELECT o.key || ' ' || o.stored_bytes || ' ' || o.sha256 FROM save_objects o
+    let stored = "SELECT o.key || ' ' || o.stored_bytes || ' ' || encode(o.sha256, 'hex') FROM save_objects o
         JOIN save_copies c ON c.save_id = o.save_id AND c.store = o.store JOIN saves s ON s.id = o.save_id
         WHERE o.store = 'disk' AND o.state = 'stored' AND c.state = 'good' AND s.state = 'available'";
     for line in app.values::<String>(stored).await {

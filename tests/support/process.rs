@@ -98,14 +98,13 @@ impl Process {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    /// Waits for a line of the log with this message, and gives its fields.
+    /// Waits for a line of the log with this message, and gives it.
     pub async fn says(&mut self, message: &str) -> Value {
         let what = format!("{} says {message:?}", self.name);
         loop {
             let found = self.log().lines().rev().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
-                let fields = &line["fields"];
-                (fields["message"] == message).then(|| fields.clone())
+                (line["message"] == message).then_some(line)
             });
             if let Some(fields) = found {
                 return fields;

@@ -33,20 +33,20 @@ pub enum Outcome {
 
 /// Adds an entry, in the transaction of what it tells about.
 pub async fn insert(conn: &mut PgConnection, entry: &Entry<'_>) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO audit (admin_id, admin_name, action, resource_type, resource_id, service_id, outcome, address, request_id, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, '{}'))",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10::jsonb, '{}'))",
+        entry.admin_id as _,
+        entry.admin_name,
+        entry.action,
+        entry.resource_type,
+        entry.resource_id,
+        entry.service_id as _,
+        entry.outcome as _,
+        entry.address,
+        entry.request_id,
+        (!entry.detail.is_null()).then_some(&entry.detail) as _
     )
-    .bind(entry.admin_id)
-    .bind(entry.admin_name)
-    .bind(entry.action)
-    .bind(entry.resource_type)
-    .bind(&entry.resource_id)
-    .bind(entry.service_id)
-    .bind(entry.outcome)
-    .bind(entry.address)
-    .bind(entry.request_id)
-    .bind((!entry.detail.is_null()).then_some(&entry.detail))
     .execute(conn)
     .await?;
     Ok(())

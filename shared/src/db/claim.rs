@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, types::Json};
 
-use super::{DbError, finish, jobs::JobRow, outbox};
+use super::{
+    DbError, finish,
+    jobs::{self, JobRow},
+    outbox,
+};
 use crate::{
     id::JobId,
     job::{JobState, Progress},
@@ -56,39 +60,15 @@ async fn claim_once(
     lease: Duration,
 ) -> Result<Option<JobRow>, DbError> {
     let mut tx = conn.begin().await?;
-    let row: Option<JobRow> = sqlx::query_as(
-        "WITH best AS (
-             SELECT j.id, slot.n AS slot
-             FROM jobs j
-             LEFT JOIN servers s ON s.id = j.server_id
-             LEFT JOIN LATERAL (
-                 SELECT min(n) AS n FROM generate_series(1, s.max_jobs) n
-                 WHERE NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.server_id = s.id AND r.server_slot = n)
-             ) slot ON s.id IS NOT NULL
-             WHERE j.state = 'queued' AND j.next_run_at <= clock_timestamp() AND j.cancel_requested_at IS NULL
-               AND j.worker_group = ANY($2)
-               AND (s.id IS NULL OR slot.n IS NOT NULL)
-               AND (j.exclusive_key IS NULL OR NOT EXISTS (
-                    SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.exclusive_key = j.exclusive_key))
-               AND (j.after_job_id IS NULL OR EXISTS (
-                    SELECT 1 FROM jobs a WHERE a.id = j.after_job_id AND a.state = 'succeeded'))
-             ORDER BY j.priority DESC, j.next_run_at, j.id
-             LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
-         UPDATE jobs j SET state = 'running', phase = 'starting', attempt = attempt + 1, epoch = epoch + 1,
-             lease_owner = $1, lease_until = clock_timestamp() + make_interval(secs => $3), server_slot = best.slot,
-             started_at = coalesce(started_at, clock_timestamp()), progress = '{}', error = NULL
-         FROM best WHERE j.id = best.id
-         RETURNING j.*",
-    )
-    .bind(owner)
-    .bind(groups)
-    .bind(lease.as_secs_f64())
-    .fetch_optional(&mut *tx)
-    .await?;
+    let claimed = sqlx::query_file_scalar!("src/db/sql/claim.sql", owner, groups, lease.as_secs_f64())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let row = match claimed {
+        Some(id) => jobs::get(&mut tx, id).await?,
+        None => None,
+    };
     if let Some(JobRow { id, reads_save_id: Some(save), .. }) = &row {
-        sqlx::query("INSERT INTO save_uses (save_id, job_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(save)
-            .bind(id)
+        sqlx::query!("INSERT INTO save_uses (save_id, job_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", save.0, id.0)
             .execute(&mut *tx)
             .await?;
     }
@@ -101,13 +81,13 @@ async fn claim_once(
 
 /// Prolongs the lease, and learns whether the job is to be cancelled.
 pub async fn beat(conn: &mut PgConnection, fence: Fence, lease: Duration) -> Result<Beat, DbError> {
-    let cancel: Option<bool> = sqlx::query_scalar(
+    let cancel = sqlx::query_scalar!(
         "UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => $3)
-         WHERE id = $1 AND epoch = $2 AND state = 'running' RETURNING cancel_requested_at IS NOT NULL",
+         WHERE id = $1 AND epoch = $2 AND state = 'running' RETURNING cancel_requested_at IS NOT NULL AS \"cancel!\"",
+        fence.job.0,
+        fence.epoch,
+        lease.as_secs_f64()
     )
-    .bind(fence.job)
-    .bind(fence.epoch)
-    .bind(lease.as_secs_f64())
     .fetch_optional(conn)
     .await?;
     Ok(match cancel {
@@ -119,39 +99,45 @@ pub async fn beat(conn: &mut PgConnection, fence: Fence, lease: Duration) -> Res
 
 /// Names what the job is doing now. `false`: the lease is lost.
 pub async fn set_phase(conn: &mut PgConnection, fence: Fence, phase: &str) -> Result<bool, DbError> {
-    let done = sqlx::query("UPDATE jobs SET phase = $3 WHERE id = $1 AND epoch = $2 AND state = 'running'")
-        .bind(fence.job)
-        .bind(fence.epoch)
-        .bind(phase)
-        .execute(conn)
-        .await?;
+    let done = sqlx::query!(
+        "UPDATE jobs SET phase = $3 WHERE id = $1 AND epoch = $2 AND state = 'running'",
+        fence.job.0,
+        fence.epoch,
+        phase
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Writes how far the job is. `false`: the lease is lost.
 pub async fn set_progress(conn: &mut PgConnection, fence: Fence, progress: &Progress) -> Result<bool, DbError> {
-    let done = sqlx::query("UPDATE jobs SET progress = $3 WHERE id = $1 AND epoch = $2 AND state = 'running'")
-        .bind(fence.job)
-        .bind(fence.epoch)
-        .bind(Json(progress))
-        .execute(conn)
-        .await?;
+    let done = sqlx::query!(
+        "UPDATE jobs SET progress = $3 WHERE id = $1 AND epoch = $2 AND state = 'running'",
+        fence.job.0,
+        fence.epoch,
+        Json(progress) as _
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Whether this attempt still owns the job; asked inside the transaction that is about to write for it, whose row lock
 /// then keeps it so until the end.
 pub async fn owns(conn: &mut PgConnection, fence: Fence) -> Result<bool, DbError> {
-    let row: Option<i32> =
-        sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND epoch = $2 AND state = 'running' FOR NO KEY UPDATE")
-            .bind(fence.job)
-            .bind(fence.epoch)
-            .fetch_optional(conn)
-            .await?;
+    let row = sqlx::query_scalar!(
+        "SELECT id FROM jobs WHERE id = $1 AND epoch = $2 AND state = 'running' FOR NO KEY UPDATE",
+        fence.job.0,
+        fence.epoch
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row.is_some())
 }
 
 /// What a job's row says about an attempt whose last COMMIT was never answered.
 pub async fn standing(conn: &mut PgConnection, job: JobId) -> Result<Option<(i64, JobState)>, DbError> {
-    Ok(sqlx::query_as("SELECT epoch, state FROM jobs WHERE id = $1").bind(job).fetch_optional(conn).await?)
+    let row = sqlx::query!("SELECT epoch, state FROM jobs WHERE id = $1", job.0).fetch_optional(conn).await?;
+    Ok(row.map(|row| (row.epoch, row.state)))
 }

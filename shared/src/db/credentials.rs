@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What may be shown of a credential.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct CredentialRow {
     pub id: CredentialId,
     pub name: Slug,
@@ -22,7 +22,7 @@ pub struct CredentialRow {
 }
 
 /// A sealed password as it lies in the table.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct SealedRow {
     pub sealed_version: i16,
     pub key_id: String,
@@ -37,47 +37,54 @@ pub async fn insert(
     user_name: &UserName,
     sealed: &SealedRow,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO credentials (id, name, user_name, sealed_version, key_id, encapped, ciphertext)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        id.0,
+        name.as_str(),
+        user_name.as_str(),
+        sealed.sealed_version,
+        sealed.key_id,
+        sealed.encapped,
+        sealed.ciphertext
     )
-    .bind(id)
-    .bind(name)
-    .bind(user_name)
-    .bind(sealed.sealed_version)
-    .bind(&sealed.key_id)
-    .bind(&sealed.encapped)
-    .bind(&sealed.ciphertext)
     .execute(conn)
     .await?;
     Ok(())
 }
 
 pub async fn get(conn: &mut PgConnection, id: CredentialId) -> Result<Option<CredentialRow>, DbError> {
-    Ok(sqlx::query_as("SELECT id, name, user_name, key_id, created_at, updated_at FROM credentials WHERE id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        CredentialRow,
+        "SELECT id, name, user_name, key_id, created_at, updated_at FROM credentials WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// What a worker opens.
 pub async fn sealed(conn: &mut PgConnection, id: CredentialId) -> Result<Option<SealedRow>, DbError> {
-    Ok(sqlx::query_as("SELECT sealed_version, key_id, encapped, ciphertext FROM credentials WHERE id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        SealedRow,
+        "SELECT sealed_version, key_id, encapped, ciphertext FROM credentials WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// By name. Answers the page and the whole count.
 pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<CredentialRow>, i64), DbError> {
-    let rows = sqlx::query_as(
+    let rows = sqlx::query_as!(
+        CredentialRow,
         "SELECT id, name, user_name, key_id, created_at, updated_at FROM credentials ORDER BY name LIMIT $1 OFFSET $2",
+        limit,
+        offset
     )
-    .bind(limit)
-    .bind(offset)
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar("SELECT count(*) FROM credentials").fetch_one(conn).await?;
+    let total = sqlx::query_scalar!("SELECT count(*) AS \"total!\" FROM credentials").fetch_one(conn).await?;
     Ok((rows, total))
 }
 
@@ -89,19 +96,19 @@ pub async fn update(
     user_name: Option<&UserName>,
     sealed: Option<&SealedRow>,
 ) -> Result<(), DbError> {
-    let result = sqlx::query(
+    let result = sqlx::query!(
         "UPDATE credentials SET name = coalesce($2, name), user_name = coalesce($3, user_name),
                 sealed_version = coalesce($4, sealed_version), key_id = coalesce($5, key_id),
                 encapped = coalesce($6, encapped), ciphertext = coalesce($7, ciphertext), updated_at = clock_timestamp()
          WHERE id = $1",
+        id.0,
+        name.map(Slug::as_str),
+        user_name.map(UserName::as_str),
+        sealed.map(|s| s.sealed_version),
+        sealed.map(|s| s.key_id.as_str()),
+        sealed.map(|s| s.encapped.as_slice()),
+        sealed.map(|s| s.ciphertext.as_slice())
     )
-    .bind(id)
-    .bind(name)
-    .bind(user_name)
-    .bind(sealed.map(|s| s.sealed_version))
-    .bind(sealed.map(|s| s.key_id.as_str()))
-    .bind(sealed.map(|s| s.encapped.as_slice()))
-    .bind(sealed.map(|s| s.ciphertext.as_slice()))
     .execute(conn)
     .await?;
     ensure_rows("credentials", &result, 1)
@@ -109,6 +116,6 @@ pub async fn update(
 
 /// A foreign key refuses it while targets refer to it.
 pub async fn delete(conn: &mut PgConnection, id: CredentialId) -> Result<(), DbError> {
-    let result = sqlx::query("DELETE FROM credentials WHERE id = $1").bind(id).execute(conn).await?;
+    let result = sqlx::query!("DELETE FROM credentials WHERE id = $1", id.0).execute(conn).await?;
     ensure_rows("credentials", &result, 1)
 }

@@ -7,7 +7,7 @@ use super::DbError;
 use crate::id::{EventId, ServiceId};
 
 /// One fact. `service` is the service's name.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct EventRow {
     pub id: EventId,
     pub seq: i64,
@@ -26,14 +26,15 @@ pub async fn after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<EventRow>, DbError> {
-    Ok(sqlx::query_as(
-        "SELECT id, seq, type, subject, service, trace_id, data, occurred_at FROM outbox
+    Ok(sqlx::query_as!(
+        EventRow,
+        r#"SELECT id, seq AS "seq!", type, subject, service, trace_id, data AS "data: Json<serde_json::Value>", occurred_at FROM outbox
          WHERE seq > $2 AND ($1::uuid[] IS NULL OR service IN (SELECT name FROM services WHERE id = ANY ($1)))
-         ORDER BY seq LIMIT $3",
+         ORDER BY seq LIMIT $3"#,
+        visible as _,
+        after,
+        limit
     )
-    .bind(visible)
-    .bind(after)
-    .bind(limit)
     .fetch_all(conn)
     .await?)
 }

@@ -6,7 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::{PgConnection, types::Json};
 
-use super::{DbError, claim::Fence, jobs::JobRow, outbox};
+use super::{
+    DbError,
+    claim::Fence,
+    jobs::{self, JobRow},
+    notify, outbox,
+};
 use crate::{
     event::NewEvent,
     id::JobId,
@@ -37,63 +42,52 @@ pub async fn finish(conn: &mut PgConnection, fence: Fence, outcome: &Outcome) ->
         Outcome::Cancelled => ("cancelled", None, Duration::ZERO, None),
         Outcome::Released => ("released", None, Duration::ZERO, None),
     };
-    let row: Option<JobRow> = sqlx::query_as(
-        "WITH mine AS (
-             SELECT id, CASE
-                 WHEN $3 = 'retry' AND cancel_requested_at IS NOT NULL THEN 'cancelled'
-                 WHEN $3 = 'released' AND cancel_requested_at IS NOT NULL THEN 'cancelled'
-                 WHEN $3 = 'retry' AND attempt >= max_attempts THEN 'failed'
-                 WHEN $3 IN ('retry', 'released') THEN 'queued'
-                 ELSE $3 END AS next
-             FROM jobs WHERE id = $1 AND epoch = $2 AND state = 'running' FOR UPDATE)
-         UPDATE jobs j SET state = mine.next, phase = NULL, lease_owner = NULL, lease_until = NULL, server_slot = NULL,
-             dispatched_at = NULL, error = $4, result = $6,
-             attempt = CASE WHEN $3 = 'released' THEN greatest(attempt - 1, 0) ELSE attempt END,
-             next_run_at = CASE WHEN mine.next = 'queued' THEN clock_timestamp() + make_interval(secs => $5) ELSE next_run_at END,
-             finished_at = CASE WHEN mine.next <> 'queued' THEN clock_timestamp() END
-         FROM mine WHERE j.id = mine.id RETURNING j.*",
+    let finished = sqlx::query_file_scalar!(
+        "src/db/sql/finish.sql",
+        fence.job.0,
+        fence.epoch,
+        wish,
+        problem.map(Json) as _,
+        delay.as_secs_f64(),
+        result
     )
-    .bind(fence.job)
-    .bind(fence.epoch)
-    .bind(wish)
-    .bind(problem.map(Json))
-    .bind(delay.as_secs_f64())
-    .bind(result.map(Json))
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(job) = row else { return Ok(None) };
+    let Some(id) = finished else { return Ok(None) };
+    let Some(job) = jobs::get(conn, id).await? else { return Ok(None) };
     settle(conn, &job).await?;
     // The key and the server's place are free again: whoever waits for them may look.
-    sqlx::query("SELECT pg_notify('holdfast_look', '')").execute(conn).await?;
+    notify::look(conn).await?;
     Ok(Some(job))
 }
 
 /// What follows from a job's new state, whoever wrote it: uses are given back, a save that will never come is failed,
 /// dependants of what did not succeed are cancelled, and the world is told.
 pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM save_uses WHERE job_id = $1").bind(job.id).execute(&mut *conn).await?;
+    sqlx::query!("DELETE FROM save_uses WHERE job_id = $1", job.id.0).execute(&mut *conn).await?;
     outbox::insert(conn, &job_event(job)).await?;
     if !job.state.is_terminal() {
         return Ok(());
     }
-    sqlx::query("SELECT pg_notify('holdfast_job_done', $1)").bind(job.id.to_string()).execute(&mut *conn).await?;
+    sqlx::query!("SELECT pg_notify('holdfast_job_done', $1)", job.id.to_string()).execute(&mut *conn).await?;
     if job.state == JobState::Succeeded {
         return Ok(());
     }
     fail_pending_save(conn, job).await?;
-    let dependants: Vec<JobRow> = sqlx::query_as(
-        "UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp(), error = $2
-         WHERE after_job_id = $1 AND state = 'queued' RETURNING *",
-    )
-    .bind(job.id)
-    .bind(Json(Problem::permanent(
+    let problem = Problem::permanent(
         "predecessor_failed",
         format!("job {} had to succeed first and did not", job.id),
         "Start both again.",
-    )))
+    );
+    let dependants = sqlx::query_scalar!(
+        "UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp(), error = $2
+         WHERE after_job_id = $1 AND state = 'queued' RETURNING id",
+        job.id.0,
+        Json(problem) as _
+    )
     .fetch_all(&mut *conn)
     .await?;
-    for dependant in &dependants {
+    for dependant in &jobs::by_ids(conn, &dependants).await? {
         Box::pin(settle(conn, dependant)).await?;
     }
     Ok(())
@@ -101,7 +95,7 @@ pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError
 
 /// As [`settle`], for a job that was just made terminal by its id.
 pub async fn after_terminal(conn: &mut PgConnection, id: JobId) -> Result<(), DbError> {
-    match super::jobs::get(conn, id).await? {
+    match jobs::get(conn, id).await? {
         Some(job) => settle(conn, &job).await,
         None => Ok(()),
     }
@@ -116,20 +110,23 @@ async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), 
             "Start it again.",
         ))
     });
-    let failed: Option<i32> = sqlx::query_scalar(
+    let failed = sqlx::query_scalar!(
         "UPDATE saves SET state = 'failed', error = $3 WHERE id = $1 AND job_id = $2 AND state = 'pending' RETURNING version",
+        save.0,
+        job.id.0,
+        &problem as _
     )
-    .bind(save)
-    .bind(job.id)
-    .bind(&problem)
     .fetch_optional(&mut *conn)
     .await?;
     let Some(version) = failed else { return Ok(()) };
-    sqlx::query("UPDATE save_copies SET state = 'missing', error = $2, updated_at = clock_timestamp() WHERE save_id = $1 AND state = 'uploading'")
-        .bind(save)
-        .bind(&problem)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE save_copies SET state = 'missing', error = $2, updated_at = clock_timestamp()
+         WHERE save_id = $1 AND state = 'uploading'",
+        save.0,
+        &problem as _
+    )
+    .execute(&mut *conn)
+    .await?;
     let event = NewEvent {
         kind: "save.failed".to_owned(),
         subject: format!("saves/{save}"),
@@ -166,7 +163,7 @@ pub(super) fn job_event(job: &JobRow) -> NewEvent {
 
 /// The event of a job that was just queued.
 pub async fn announce(conn: &mut PgConnection, id: JobId) -> Result<(), DbError> {
-    match super::jobs::get(conn, id).await? {
+    match jobs::get(conn, id).await? {
         Some(job) => outbox::insert(conn, &job_event(&job)).await,
         None => Ok(()),
     }

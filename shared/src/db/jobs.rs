@@ -2,7 +2,7 @@
 //! [`claim`](super::claim), [`finish`](super::finish) and [`sweep`](super::sweep).
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{PgConnection, types::Json};
 
 use super::{Counted, DbError};
 use crate::{
@@ -36,7 +36,7 @@ pub struct NewJob {
 }
 
 /// A job as it stands.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct JobRow {
     pub id: JobId,
     pub kind: String,
@@ -87,7 +87,7 @@ impl JobRow {
 }
 
 /// One line of a job's history.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct JobEventRow {
     pub id: i64,
     pub at: DateTime<Utc>,
@@ -113,32 +113,32 @@ pub struct JobFilter {
 
 /// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon.
 pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO jobs (id, kind, payload, priority, worker_group, service_id, target_id, server_id, save_id,
              reads_save_id, exclusive_key, group_id, after_job_id, retry_of, max_attempts, deadline_s, stall_s,
              requested_by, request_id, trace_id)
          VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)",
+        job.id.0,
+        job.payload.kind(),
+        Json(&job.payload) as _,
+        job.priority,
+        job.worker_group,
+        job.service_id as _,
+        job.target_id as _,
+        job.server_id as _,
+        job.save_id as _,
+        job.reads_save_id as _,
+        job.exclusive_key,
+        job.group_id as _,
+        job.after_job_id as _,
+        job.retry_of as _,
+        job.max_attempts,
+        job.deadline_s,
+        job.stall_s,
+        job.requested_by as _,
+        job.request_id,
+        job.trace_id
     )
-    .bind(job.id)
-    .bind(job.payload.kind())
-    .bind(Json(&job.payload))
-    .bind(job.priority)
-    .bind(&job.worker_group)
-    .bind(job.service_id)
-    .bind(job.target_id)
-    .bind(job.server_id)
-    .bind(job.save_id)
-    .bind(job.reads_save_id)
-    .bind(&job.exclusive_key)
-    .bind(job.group_id)
-    .bind(job.after_job_id)
-    .bind(job.retry_of)
-    .bind(job.max_attempts)
-    .bind(job.deadline_s)
-    .bind(job.stall_s)
-    .bind(job.requested_by)
-    .bind(&job.request_id)
-    .bind(&job.trace_id)
     .execute(conn)
     .await?;
     Ok(())
@@ -146,54 +146,48 @@ pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError
 
 /// One job.
 pub async fn get(conn: &mut PgConnection, id: JobId) -> Result<Option<JobRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM jobs WHERE id = $1").bind(id).fetch_optional(conn).await?)
+    Ok(by_ids(conn, &[id]).await?.pop())
 }
 
-/// A page of jobs, newest first, and how many there are (counted to 10,000).
+/// These jobs, in this order. The one place that lists the columns of a job: what changes jobs answers their ids, and
+/// reads them here under the locks it then holds.
+pub(super) async fn by_ids(conn: &mut PgConnection, ids: &[JobId]) -> Result<Vec<JobRow>, DbError> {
+    Ok(sqlx::query_file_as!(JobRow, "src/db/sql/jobs_by_ids.sql", ids as _).fetch_all(conn).await?)
+}
+
+/// A page of jobs, newest first, and how many there are (counted to 10,000). A job that changes meanwhile is shown as
+/// it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &JobFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<JobRow>, Counted), DbError> {
-    let rows = sqlx::query_as(
-        "SELECT * FROM jobs
-         WHERE ($1::uuid[] IS NULL OR service_id = ANY($1)) AND ($2::uuid IS NULL OR target_id = $2)
-           AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR state = $4) AND ($5::uuid IS NULL OR group_id = $5)
-         ORDER BY id DESC LIMIT $6 OFFSET $7",
+    let page = sqlx::query_file!(
+        "src/db/sql/jobs_page.sql",
+        filter.service_ids.as_deref() as _,
+        filter.target_id as _,
+        filter.kind.as_deref(),
+        filter.state.map(JobState::as_str),
+        filter.group_id as _,
+        limit,
+        offset,
+        Counted::BOUND + 1
     )
-    .bind(&filter.service_ids)
-    .bind(filter.target_id)
-    .bind(&filter.kind)
-    .bind(filter.state.map(JobState::as_str))
-    .bind(filter.group_id)
-    .bind(limit)
-    .bind(offset)
-    .fetch_all(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    let total: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM jobs
-         WHERE ($1::uuid[] IS NULL OR service_id = ANY($1)) AND ($2::uuid IS NULL OR target_id = $2)
-           AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR state = $4) AND ($5::uuid IS NULL OR group_id = $5)
-         LIMIT $6) counted",
-    )
-    .bind(&filter.service_ids)
-    .bind(filter.target_id)
-    .bind(&filter.kind)
-    .bind(filter.state.map(JobState::as_str))
-    .bind(filter.group_id)
-    .bind(Counted::BOUND + 1)
-    .fetch_one(conn)
-    .await?;
-    Ok((rows, Counted::of(total)))
+    Ok((by_ids(conn, &page.ids).await?, Counted::of(page.total)))
 }
 
 /// A job's history, oldest first.
 pub async fn history(conn: &mut PgConnection, id: JobId) -> Result<Vec<JobEventRow>, DbError> {
-    Ok(sqlx::query_as("SELECT id, at, from_state, to_state, phase, attempt, epoch, worker, error FROM job_events WHERE job_id = $1 ORDER BY id")
-        .bind(id)
-        .fetch_all(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        JobEventRow,
+        "SELECT id, at, from_state, to_state, phase, attempt, epoch, worker, error FROM job_events WHERE job_id = $1 ORDER BY id",
+        id.0
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
 /// What became of a wish to cancel.
@@ -217,35 +211,32 @@ pub async fn request_cancel(
     id: JobId,
     by: Option<AdminId>,
 ) -> Result<Option<CancelOutcome>, DbError> {
-    let row: Option<(JobState, Option<String>)> =
-        sqlx::query_as("SELECT state, phase FROM jobs WHERE id = $1 FOR UPDATE")
-            .bind(id)
-            .fetch_optional(&mut *conn)
-            .await?;
-    let Some((state, phase)) = row else { return Ok(None) };
-    Ok(Some(match state {
+    let row =
+        sqlx::query!("SELECT state, phase FROM jobs WHERE id = $1 FOR UPDATE", id.0).fetch_optional(&mut *conn).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(match row.state {
         JobState::Queued => {
-            sqlx::query(
+            sqlx::query!(
                 "UPDATE jobs SET state = 'cancelled', cancel_requested_at = clock_timestamp(), cancel_requested_by = $2,
                      finished_at = clock_timestamp() WHERE id = $1 AND state = 'queued'",
+                id.0,
+                by as _
             )
-            .bind(id)
-            .bind(by)
             .execute(conn)
             .await?;
             CancelOutcome::Cancelled
         }
-        JobState::Running if phase.as_deref() == Some("committing") => CancelOutcome::TooLate,
+        JobState::Running if row.phase.as_deref() == Some("committing") => CancelOutcome::TooLate,
         JobState::Running => {
-            sqlx::query(
+            sqlx::query!(
                 "UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
                      cancel_requested_by = coalesce(cancel_requested_by, $2) WHERE id = $1 AND state = 'running'",
+                id.0,
+                by as _
             )
-            .bind(id)
-            .bind(by)
             .execute(&mut *conn)
             .await?;
-            sqlx::query("SELECT pg_notify('holdfast_cancel', $1)").bind(id.to_string()).execute(conn).await?;
+            sqlx::query!("SELECT pg_notify('holdfast_cancel', $1)", id.to_string()).execute(conn).await?;
             CancelOutcome::Requested
         }
         terminal => CancelOutcome::Terminal(terminal),
@@ -254,19 +245,20 @@ pub async fn request_cancel(
 
 /// Notes that workers were told of these jobs.
 pub async fn set_dispatched(conn: &mut PgConnection, ids: &[JobId]) -> Result<(), DbError> {
-    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
-    sqlx::query("UPDATE jobs SET dispatched_at = clock_timestamp() WHERE id = ANY($1)").bind(ids).execute(conn).await?;
+    sqlx::query!("UPDATE jobs SET dispatched_at = clock_timestamp() WHERE id = ANY($1)", ids as _)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// Names the job that a new one repeats.
 pub async fn set_retry_of(conn: &mut PgConnection, id: JobId, old: JobId) -> Result<(), DbError> {
-    let done = sqlx::query("UPDATE jobs SET retry_of = $2 WHERE id = $1").bind(id).bind(old).execute(conn).await?;
+    let done = sqlx::query!("UPDATE jobs SET retry_of = $2 WHERE id = $1", id.0, old.0).execute(conn).await?;
     super::ensure_rows("jobs", &done, 1)
 }
 
 /// Where jobs of a target run, and under which limits.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Place {
     pub service_id: ServiceId,
     pub server_id: ServerId,
@@ -279,8 +271,11 @@ pub struct Place {
 
 /// Looks it up; `None`: no such target.
 pub async fn place(conn: &mut PgConnection, target: TargetId) -> Result<Option<Place>, DbError> {
-    Ok(sqlx::query_as("SELECT service_id, server_id, stores, required_copies, worker_group, deadline_s, stall_s FROM targets WHERE id = $1")
-        .bind(target)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        Place,
+        "SELECT service_id, server_id, stores, required_copies, worker_group, deadline_s, stall_s FROM targets WHERE id = $1",
+        target.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }

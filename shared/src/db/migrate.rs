@@ -28,8 +28,7 @@ pub enum MigrateError {
 pub async fn migrate(owner: &PgPool, app_role: &str) -> Result<InstallationId, MigrateError> {
     MIGRATOR.run(owner).await?;
     let mut conn = owner.acquire().await.map_err(DbError::from)?;
-    sqlx::query("INSERT INTO installation (id) VALUES ($1) ON CONFLICT DO NOTHING")
-        .bind(InstallationId::generate())
+    sqlx::query!("INSERT INTO installation (id) VALUES ($1) ON CONFLICT DO NOTHING", InstallationId::generate().0)
         .execute(&mut *conn)
         .await
         .map_err(DbError::from)?;
@@ -39,29 +38,32 @@ pub async fn migrate(owner: &PgPool, app_role: &str) -> Result<InstallationId, M
 
 /// The id of this installation.
 pub async fn installation(conn: &mut PgConnection) -> Result<InstallationId, DbError> {
-    Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar!("SELECT id FROM installation").fetch_one(conn).await?)
 }
 
 /// Whether every migration of this binary is applied and none failed: what readiness asks.
 pub async fn is_current(conn: &mut PgConnection) -> Result<bool, DbError> {
+    // Not checked at compile time: the table is sqlx's own, made by the first migration that a database sees.
     let applied: Vec<i64> =
         sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?;
     Ok(MIGRATOR.iter().filter(|m| !m.migration_type.is_down_migration()).all(|m| applied.contains(&m.version)))
 }
 
 async fn grant(conn: &mut PgConnection, app_role: &str) -> Result<(), MigrateError> {
-    let row: Option<(String, bool)> =
-        sqlx::query_as("SELECT quote_ident(rolname), rolname = current_user FROM pg_roles WHERE rolname = $1")
-            .bind(app_role)
-            .fetch_optional(&mut *conn)
-            .await
-            .map_err(DbError::from)?;
-    let Some((role, is_owner)) = row else {
+    let found = sqlx::query!(
+        r#"SELECT quote_ident(rolname) AS "role!", rolname = current_user AS "is_owner!" FROM pg_roles WHERE rolname = $1::text"#,
+        app_role
+    )
+    .fetch_optional(&mut *conn)
+    .await
+    .map_err(DbError::from)?;
+    let Some(found) = found else {
         return Err(MigrateError::RoleMissing { role: app_role.to_owned() });
     };
-    if is_owner {
+    if found.is_owner {
         return Ok(());
     }
+    let role = found.role;
     // History is append-only for the application: it may add and read, never change or remove.
     let statements = format!(
         "GRANT USAGE ON SCHEMA public, apalis TO {role};

@@ -45,6 +45,6 @@ impl Notes {
 
 /// Tells every worker with a free slot to look.
 pub async fn look(conn: &mut PgConnection) -> Result<(), DbError> {
-    sqlx::query("SELECT pg_notify('holdfast_look', '')").execute(conn).await?;
+    sqlx::query!("SELECT pg_notify('holdfast_look', '')").execute(conn).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Objects: named by a committed row before their first byte, so that nothing can lie in a store that no row knows.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::{
     DbError,
@@ -24,7 +24,7 @@ pub struct NewObject {
 }
 
 /// An object as it stands.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct ObjectRow {
     pub id: ObjectId,
     pub save_id: SaveId,
@@ -56,31 +56,34 @@ pub async fn insert(tx: &mut PgConnection, fence: Fence, object: &NewObject) -> 
     if !owns(tx, fence).await? {
         return Ok(false);
     }
-    sqlx::query("INSERT INTO save_objects (id, save_id, job_id, epoch, store, key, part, upload_ref) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)")
-        .bind(object.id)
-        .bind(object.save_id)
-        .bind(fence.job)
-        .bind(fence.epoch)
-        .bind(&object.store)
-        .bind(&object.key)
-        .bind(&object.part)
-        .bind(&object.upload_ref)
-        .execute(tx)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO save_objects (id, save_id, job_id, epoch, store, key, part, upload_ref)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        object.id.0,
+        object.save_id.0,
+        fence.job.0,
+        fence.epoch,
+        object.store,
+        object.key,
+        object.part,
+        object.upload_ref
+    )
+    .execute(tx)
+    .await?;
     Ok(true)
 }
 
 /// Uploading → stored, inside the fenced finish of the backup.
 pub async fn set_stored(conn: &mut PgConnection, id: ObjectId, facts: &StoredFacts) -> Result<(), DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE save_objects SET state = 'stored', raw_bytes = $2, stored_bytes = $3, blake3 = $4, sha256 = $5,
              updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'",
+        id.0,
+        i64::try_from(facts.raw_bytes).unwrap_or(i64::MAX),
+        i64::try_from(facts.stored_bytes).unwrap_or(i64::MAX),
+        facts.blake3.as_slice(),
+        facts.sha256.as_slice()
     )
-    .bind(id)
-    .bind(i64::try_from(facts.raw_bytes).unwrap_or(i64::MAX))
-    .bind(i64::try_from(facts.stored_bytes).unwrap_or(i64::MAX))
-    .bind(facts.blake3.as_slice())
-    .bind(facts.sha256.as_slice())
     .execute(conn)
     .await?;
     ensure_rows("save_objects", &done, 1)
@@ -88,20 +91,23 @@ pub async fn set_stored(conn: &mut PgConnection, id: ObjectId, facts: &StoredFac
 
 /// Uploading → deleted: the attempt that wrote it has removed it again. Not fenced: it speaks of this object alone.
 pub async fn set_discarded(conn: &mut PgConnection, id: ObjectId) -> Result<(), DbError> {
-    sqlx::query("UPDATE save_objects SET state = 'deleted', updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'")
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE save_objects SET state = 'deleted', updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'",
+        id.0
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// The objects of a save, in the order they were named.
 pub async fn of_save(conn: &mut PgConnection, save: SaveId) -> Result<Vec<ObjectRow>, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        ObjectRow,
         "SELECT id, save_id, epoch, store, key, part, upload_ref, state, raw_bytes, stored_bytes, blake3, sha256
          FROM save_objects WHERE save_id = $1 ORDER BY id",
+        save.0
     )
-    .bind(save)
     .fetch_all(conn)
     .await?)
 }

@@ -1,19 +1,15 @@
 //! The outbox: facts wait here from the transaction that made them true until the one active relay has published them.
 
-use std::{str::FromStr, time::Duration};
+use sqlx::{Connection, PgConnection, postgres::PgListener};
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::{
-    ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
-};
-
-use super::{DbError, ensure_rows};
+use super::{DbError, ensure_rows, pool};
 use crate::{
     event::{NewEvent, Outgoing},
     id::EventId,
 };
+
+/// What `pg_stat_activity` calls the relay's sessions.
+const RELAY: &str = "holdfast-worker/relay";
 
 /// The key of the session-level advisory lock that makes one relay of many: "hf-relay" in ASCII.
 const RELAY_LOCK: i64 = 0x6866_2d72_656c_6179;
@@ -23,37 +19,30 @@ const SEQUENCE_BATCH: i64 = 1000;
 
 /// Writes a fact in the transaction that makes it true.
 pub async fn insert(conn: &mut PgConnection, event: &NewEvent) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO outbox (id, type, subject, aggregate, service, trace_id, data) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(EventId::generate())
-        .bind(&event.kind)
-        .bind(&event.subject)
-        .bind(&event.aggregate)
-        .bind(&event.service)
-        .bind(&event.trace_id)
-        .bind(&event.data)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO outbox (id, type, subject, aggregate, service, trace_id, data) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        EventId::generate().0,
+        event.kind,
+        event.subject,
+        event.aggregate,
+        event.service,
+        event.trace_id,
+        event.data
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-/// A connection of the relay's own, in no pool: its session holds the lock. The URL is a secret and in no error.
+/// A connection of the relay's own, in no pool: its session holds the lock.
 pub async fn connect_relay(url: &str) -> Result<PgConnection, DbError> {
-    Ok(options(url)?.connect().await?)
-}
-
-fn options(url: &str) -> Result<PgConnectOptions, DbError> {
-    // A relay whose machine vanished without a word must not hold the lock for the two hours of the default.
-    Ok(PgConnectOptions::from_str(url)?.application_name("holdfast-worker/relay").options([
-        ("tcp_keepalives_idle", "10"),
-        ("tcp_keepalives_interval", "5"),
-        ("tcp_keepalives_count", "3"),
-    ]))
+    pool::session(url, RELAY).await
 }
 
 /// Takes the relay's lock for this session if no other session has it. It is held until the session ends; ask once
 /// per session only, as PostgreSQL counts.
 pub async fn try_lead(conn: &mut PgConnection) -> Result<bool, DbError> {
-    Ok(sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK).fetch_one(conn).await?)
+    Ok(sqlx::query_scalar!("SELECT pg_try_advisory_lock($1) AS \"mine!\"", RELAY_LOCK).fetch_one(conn).await?)
 }
 
 /// Gives the next places in the history to rows that have none, in the order in which they were written. Answers how
@@ -63,23 +52,21 @@ pub async fn try_lead(conn: &mut PgConnection) -> Result<bool, DbError> {
 /// free of gaps for its readers. Within one aggregate both orders agree, as its writers wait for each other's row lock.
 pub async fn sequence(conn: &mut PgConnection) -> Result<u64, DbError> {
     let mut tx = conn.begin().await?;
-    let last: i64 = sqlx::query_scalar("SELECT last FROM outbox_seq FOR UPDATE").fetch_one(&mut *tx).await?;
-    let given = sqlx::query(
+    let last = sqlx::query_scalar!("SELECT last FROM outbox_seq FOR UPDATE").fetch_one(&mut *tx).await?;
+    let given = sqlx::query!(
         "UPDATE outbox o SET seq = $1 + n.place
          FROM (SELECT id, row_number() OVER (ORDER BY position) AS place
                FROM (SELECT id, position FROM outbox WHERE seq IS NULL ORDER BY position LIMIT $2) next) n
          WHERE o.id = n.id",
+        last,
+        SEQUENCE_BATCH
     )
-    .bind(last)
-    .bind(SEQUENCE_BATCH)
     .execute(&mut *tx)
     .await?
     .rows_affected();
     if given > 0 {
-        let moved = sqlx::query("UPDATE outbox_seq SET last = last + $1")
-            .bind(i64::try_from(given).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
-            .await?;
+        let given = i64::try_from(given).unwrap_or(i64::MAX);
+        let moved = sqlx::query!("UPDATE outbox_seq SET last = last + $1", given).execute(&mut *tx).await?;
         ensure_rows("outbox_seq", &moved, 1)?;
     }
     tx.commit().await?;
@@ -88,37 +75,25 @@ pub async fn sequence(conn: &mut PgConnection) -> Result<u64, DbError> {
 
 /// The first unpublished rows of the history, in its order, at most `limit`.
 pub async fn unpublished(conn: &mut PgConnection, limit: i64) -> Result<Vec<Outgoing>, DbError> {
-    type Row = (EventId, i64, String, String, String, Option<String>, Option<String>, Value, DateTime<Utc>);
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, seq, type, subject, aggregate, service, trace_id, data, occurred_at
-         FROM outbox WHERE published_at IS NULL AND seq IS NOT NULL ORDER BY seq LIMIT $1",
+    Ok(sqlx::query_as!(
+        Outgoing,
+        r#"SELECT id, seq AS "seq!", type AS kind, subject, aggregate, service, trace_id, data, occurred_at
+         FROM outbox WHERE published_at IS NULL AND seq IS NOT NULL ORDER BY seq LIMIT $1"#,
+        limit
     )
-    .bind(limit)
     .fetch_all(conn)
-    .await?;
-    let outgoing = |(id, seq, kind, subject, aggregate, service, trace_id, data, occurred_at): Row| Outgoing {
-        id,
-        seq,
-        kind,
-        subject,
-        aggregate,
-        service,
-        trace_id,
-        data,
-        occurred_at,
-    };
-    Ok(rows.into_iter().map(outgoing).collect())
+    .await?)
 }
 
 /// Marks rows as published; `routed` is what is known of their way: `None` if that cannot be told.
 pub async fn mark_published(conn: &mut PgConnection, rows: &[(EventId, Option<bool>)]) -> Result<(), DbError> {
     let (ids, routed): (Vec<_>, Vec<_>) = rows.iter().map(|(id, routed)| (id.0, *routed)).unzip();
-    let marked = sqlx::query(
+    let marked = sqlx::query!(
         "UPDATE outbox o SET published_at = clock_timestamp(), routed = r.routed, attempts = attempts + 1, last_error = NULL
          FROM unnest($1::uuid[], $2::boolean[]) AS r (id, routed) WHERE o.id = r.id AND o.published_at IS NULL",
+        &ids,
+        &routed as _
     )
-    .bind(ids)
-    .bind(routed)
     .execute(conn)
     .await?;
     ensure_rows("outbox", &marked, rows.len() as u64)
@@ -127,12 +102,12 @@ pub async fn mark_published(conn: &mut PgConnection, rows: &[(EventId, Option<bo
 /// Counts a failed attempt and keeps why. The rows stay unpublished.
 pub async fn mark_failed(conn: &mut PgConnection, rows: &[(EventId, String)]) -> Result<(), DbError> {
     let (ids, errors): (Vec<_>, Vec<_>) = rows.iter().map(|(id, error)| (id.0, error.as_str())).unzip();
-    sqlx::query(
+    sqlx::query!(
         "UPDATE outbox o SET attempts = attempts + 1, last_error = r.error
          FROM unnest($1::uuid[], $2::text[]) AS r (id, error) WHERE o.id = r.id AND o.published_at IS NULL",
+        &ids,
+        &errors as _
     )
-    .bind(ids)
-    .bind(errors)
     .execute(conn)
     .await?;
     Ok(())
@@ -145,11 +120,7 @@ pub struct Hints(PgListener);
 impl Hints {
     /// Listens on a connection of its own.
     pub async fn listen(url: &str) -> Result<Self, DbError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options(url)?);
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut listener = PgListener::connect_with(&pool::session_pool(url, RELAY)?).await?;
         listener.listen("holdfast_outbox").await?;
         Ok(Self(listener))
     }

@@ -1,7 +1,7 @@
 //! Saves and their copies: insert, read, list, and the steps of their life.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{PgConnection, types::Json};
 
 use super::{Counted, DbError, ensure_rows};
 use crate::{
@@ -27,7 +27,7 @@ pub struct NewSave {
 }
 
 /// A save as it stands.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of design §4, as the row has them")]
 pub struct SaveRow {
     pub id: SaveId,
@@ -59,7 +59,7 @@ pub struct SaveRow {
 }
 
 /// A save in one store.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct CopyRow {
     pub save_id: SaveId,
     pub store: String,
@@ -82,30 +82,29 @@ pub struct SaveFilter {
 
 /// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock).
 pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbError> {
-    let version: i32 =
-        sqlx::query_scalar("UPDATE targets SET last_version = last_version + 1 WHERE id = $1 RETURNING last_version")
-            .bind(save.target_id)
-            .fetch_one(&mut *conn)
-            .await?;
-    sqlx::query(
+    let version = sqlx::query_scalar!(
+        "UPDATE targets SET last_version = last_version + 1 WHERE id = $1 RETURNING last_version",
+        save.target_id.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    sqlx::query!(
         "INSERT INTO saves (id, target_id, service_id, version, scope, origin, mode, required_copies, requested_by, note)
          VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+        save.id.0,
+        save.target_id.0,
+        save.service_id.0,
+        version,
+        save.scope.as_str(),
+        save.origin.as_str(),
+        save.mode.as_str(),
+        save.required_copies,
+        save.requested_by as _,
+        save.note
     )
-    .bind(save.id)
-    .bind(save.target_id)
-    .bind(save.service_id)
-    .bind(version)
-    .bind(save.scope.as_str())
-    .bind(save.origin.as_str())
-    .bind(save.mode.as_str())
-    .bind(save.required_copies)
-    .bind(save.requested_by)
-    .bind(&save.note)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("INSERT INTO save_copies (save_id, store) SELECT $1, unnest($2::text[])")
-        .bind(save.id)
-        .bind(&save.stores)
+    sqlx::query!("INSERT INTO save_copies (save_id, store) SELECT $1, unnest($2::text[])", save.id.0, &save.stores)
         .execute(conn)
         .await?;
     Ok(version)
@@ -113,9 +112,7 @@ pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbEr
 
 /// Names the job that makes the save: written after the job, in the same transaction.
 pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Result<(), DbError> {
-    let done = sqlx::query("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'")
-        .bind(save)
-        .bind(job)
+    let done = sqlx::query!("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'", save.0, job.0)
         .execute(conn)
         .await?;
     ensure_rows("saves", &done, 1)
@@ -123,51 +120,48 @@ pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Resul
 
 /// One save.
 pub async fn get(conn: &mut PgConnection, id: SaveId) -> Result<Option<SaveRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM saves WHERE id = $1").bind(id).fetch_optional(conn).await?)
+    Ok(by_ids(conn, &[id]).await?.pop())
+}
+
+/// These saves, in this order. The one place that lists the columns of a save.
+async fn by_ids(conn: &mut PgConnection, ids: &[SaveId]) -> Result<Vec<SaveRow>, DbError> {
+    Ok(sqlx::query_file_as!(SaveRow, "src/db/sql/saves_by_ids.sql", ids as _).fetch_all(conn).await?)
 }
 
 /// A save's copies, by store.
 pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM save_copies WHERE save_id = $1 ORDER BY store").bind(id).fetch_all(conn).await?)
+    Ok(sqlx::query_as!(
+        CopyRow,
+        "SELECT save_id, store, state, epoch, stored_bytes, error, updated_at FROM save_copies
+         WHERE save_id = $1 ORDER BY store",
+        id.0
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
-/// A page of saves, newest first, and how many there are (counted to 10,000).
+/// A page of saves, newest first, and how many there are (counted to 10,000). A save that changes meanwhile is shown as
+/// it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &SaveFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<SaveRow>, Counted), DbError> {
-    let rows = sqlx::query_as(
-        "SELECT * FROM saves
-         WHERE ($1::uuid[] IS NULL OR service_id = ANY($1)) AND ($2::uuid IS NULL OR service_id = $2)
-           AND ($3::uuid IS NULL OR target_id = $3) AND ($4::text IS NULL OR state = $4) AND ($5::bool IS NULL OR valid = $5)
-         ORDER BY id DESC LIMIT $6 OFFSET $7",
+    let page = sqlx::query_file!(
+        "src/db/sql/saves_page.sql",
+        filter.service_ids.as_deref() as _,
+        filter.service_id as _,
+        filter.target_id as _,
+        filter.state.map(SaveState::as_str),
+        filter.valid,
+        limit,
+        offset,
+        Counted::BOUND + 1
     )
-    .bind(&filter.service_ids)
-    .bind(filter.service_id)
-    .bind(filter.target_id)
-    .bind(filter.state.map(SaveState::as_str))
-    .bind(filter.valid)
-    .bind(limit)
-    .bind(offset)
-    .fetch_all(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    let total: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM saves
-         WHERE ($1::uuid[] IS NULL OR service_id = ANY($1)) AND ($2::uuid IS NULL OR service_id = $2)
-           AND ($3::uuid IS NULL OR target_id = $3) AND ($4::text IS NULL OR state = $4) AND ($5::bool IS NULL OR valid = $5)
-         LIMIT $6) counted",
-    )
-    .bind(&filter.service_ids)
-    .bind(filter.service_id)
-    .bind(filter.target_id)
-    .bind(filter.state.map(SaveState::as_str))
-    .bind(filter.valid)
-    .bind(Counted::BOUND + 1)
-    .fetch_one(conn)
-    .await?;
-    Ok((rows, Counted::of(total)))
+    Ok((by_ids(conn, &page.ids).await?, Counted::of(page.total)))
 }
 
 /// Pending → available, inside the fenced finish of the backup.
@@ -178,15 +172,15 @@ pub async fn make_available(
     raw: u64,
     stored: u64,
 ) -> Result<(), DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE saves SET state = 'available', available_at = clock_timestamp(), manifest = $2, raw_bytes = $3, stored_bytes = $4,
              warnings = $5, error = NULL WHERE id = $1 AND state = 'pending'",
+        id.0,
+        Json(manifest) as _,
+        i64::try_from(raw).unwrap_or(i64::MAX),
+        i64::try_from(stored).unwrap_or(i64::MAX),
+        Json(&manifest.warnings) as _
     )
-    .bind(id)
-    .bind(Json(manifest))
-    .bind(i64::try_from(raw).unwrap_or(i64::MAX))
-    .bind(i64::try_from(stored).unwrap_or(i64::MAX))
-    .bind(Json(&manifest.warnings))
     .execute(conn)
     .await?;
     ensure_rows("saves", &done, 1)
@@ -204,16 +198,16 @@ pub async fn settle_copy(
         Ok(bytes) => (CopyState::Good, Some(i64::try_from(bytes).unwrap_or(i64::MAX)), None),
         Err(problem) => (CopyState::Missing, None, Some(Json(problem))),
     };
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE save_copies SET state = $3, epoch = $4, stored_bytes = $5, error = $6, updated_at = clock_timestamp()
          WHERE save_id = $1 AND store = $2 AND state = 'uploading'",
+        id.0,
+        store,
+        state.as_str(),
+        epoch,
+        bytes,
+        error as _
     )
-    .bind(id)
-    .bind(store)
-    .bind(state.as_str())
-    .bind(epoch)
-    .bind(bytes)
-    .bind(error)
     .execute(conn)
     .await?;
     ensure_rows("save_copies", &done, 1)
@@ -221,5 +215,6 @@ pub async fn settle_copy(
 
 /// The name of a service, for events.
 pub async fn service_name(conn: &mut PgConnection, id: Option<ServiceId>) -> Result<Option<String>, DbError> {
-    Ok(sqlx::query_scalar("SELECT name FROM services WHERE id = $1").bind(id).fetch_optional(conn).await?)
+    let name = sqlx::query_scalar!("SELECT name FROM services WHERE id = $1", id as _).fetch_optional(conn).await?;
+    Ok(name.map(String::from))
 }

@@ -10,7 +10,7 @@ use crate::{
     server::{Engine, TlsMode},
 };
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct ServerRow {
     pub id: ServerId,
     pub name: Slug,
@@ -26,54 +26,65 @@ pub struct ServerRow {
 }
 
 pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        row.id.0,
+        row.name.as_str(),
+        row.engine.as_str(),
+        row.host.as_str(),
+        row.port,
+        row.tls_mode.as_str(),
+        row.tls_ca_pem,
+        row.maintenance_database.as_str(),
+        row.max_jobs
     )
-    .bind(row.id)
-    .bind(&row.name)
-    .bind(row.engine)
-    .bind(&row.host)
-    .bind(row.port)
-    .bind(row.tls_mode)
-    .bind(&row.tls_ca_pem)
-    .bind(&row.maintenance_database)
-    .bind(row.max_jobs)
     .execute(conn)
     .await?;
     Ok(())
 }
 
 pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM servers WHERE id = $1").bind(id).fetch_optional(conn).await?)
+    Ok(sqlx::query_as!(
+        ServerRow,
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+         FROM servers WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// By name. Answers the page and the whole count.
 pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<ServerRow>, i64), DbError> {
-    let rows = sqlx::query_as("SELECT * FROM servers ORDER BY name LIMIT $1 OFFSET $2")
-        .bind(limit)
-        .bind(offset)
-        .fetch_all(&mut *conn)
-        .await?;
-    let total = sqlx::query_scalar("SELECT count(*) FROM servers").fetch_one(conn).await?;
+    let rows = sqlx::query_as!(
+        ServerRow,
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+         FROM servers ORDER BY name LIMIT $1 OFFSET $2",
+        limit,
+        offset
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!("SELECT count(*) AS \"total!\" FROM servers").fetch_one(conn).await?;
     Ok((rows, total))
 }
 
 /// Writes the whole row but for its id, engine and creation: what a caller read under [`lock`] and changed.
 pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
-    let result = sqlx::query(
+    let result = sqlx::query!(
         "UPDATE servers SET name = $2, host = $3, port = $4, tls_mode = $5, tls_ca_pem = $6, maintenance_database = $7,
                 max_jobs = $8, updated_at = clock_timestamp()
          WHERE id = $1",
+        row.id.0,
+        row.name.as_str(),
+        row.host.as_str(),
+        row.port,
+        row.tls_mode.as_str(),
+        row.tls_ca_pem,
+        row.maintenance_database.as_str(),
+        row.max_jobs
     )
-    .bind(row.id)
-    .bind(&row.name)
-    .bind(&row.host)
-    .bind(row.port)
-    .bind(row.tls_mode)
-    .bind(&row.tls_ca_pem)
-    .bind(&row.maintenance_database)
-    .bind(row.max_jobs)
     .execute(conn)
     .await?;
     ensure_rows("servers", &result, 1)
@@ -81,11 +92,18 @@ pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
 
 /// The row, locked until the transaction ends, so that two changes at once do not undo each other.
 pub async fn lock(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM servers WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(conn).await?)
+    Ok(sqlx::query_as!(
+        ServerRow,
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+         FROM servers WHERE id = $1 FOR UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// A foreign key refuses it while targets or jobs refer to it.
 pub async fn delete(conn: &mut PgConnection, id: ServerId) -> Result<(), DbError> {
-    let result = sqlx::query("DELETE FROM servers WHERE id = $1").bind(id).execute(conn).await?;
+    let result = sqlx::query!("DELETE FROM servers WHERE id = $1", id.0).execute(conn).await?;
     ensure_rows("servers", &result, 1)
 }

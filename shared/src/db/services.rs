@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::{DbError, ensure_rows};
 use crate::{id::ServiceId, name::Slug};
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct ServiceRow {
     pub id: ServiceId,
     pub name: Slug,
@@ -16,20 +16,20 @@ pub struct ServiceRow {
 }
 
 pub async fn insert(conn: &mut PgConnection, id: ServiceId, name: &Slug, description: &str) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO services (id, name, description) VALUES ($1, $2, $3)")
-        .bind(id)
-        .bind(name)
-        .bind(description)
+    sqlx::query!("INSERT INTO services (id, name, description) VALUES ($1, $2, $3)", id.0, name.as_str(), description)
         .execute(conn)
         .await?;
     Ok(())
 }
 
 pub async fn get(conn: &mut PgConnection, id: ServiceId) -> Result<Option<ServiceRow>, DbError> {
-    Ok(sqlx::query_as("SELECT id, name, description, created_at, updated_at FROM services WHERE id = $1")
-        .bind(id)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        ServiceRow,
+        "SELECT id, name, description, created_at, updated_at FROM services WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// By name; `visible` limits it to those services. Answers the page and the whole count.
@@ -39,19 +39,22 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<ServiceRow>, i64), DbError> {
-    let rows = sqlx::query_as(
+    let rows = sqlx::query_as!(
+        ServiceRow,
         "SELECT id, name, description, created_at, updated_at FROM services
          WHERE $1::uuid[] IS NULL OR id = ANY ($1) ORDER BY name LIMIT $2 OFFSET $3",
+        visible as _,
+        limit,
+        offset
     )
-    .bind(visible)
-    .bind(limit)
-    .bind(offset)
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar("SELECT count(*) FROM services WHERE $1::uuid[] IS NULL OR id = ANY ($1)")
-        .bind(visible)
-        .fetch_one(conn)
-        .await?;
+    let total = sqlx::query_scalar!(
+        "SELECT count(*) AS \"total!\" FROM services WHERE $1::uuid[] IS NULL OR id = ANY ($1)",
+        visible as _
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((rows, total))
 }
 
@@ -62,13 +65,13 @@ pub async fn update(
     name: Option<&Slug>,
     description: Option<&str>,
 ) -> Result<(), DbError> {
-    let result = sqlx::query(
+    let result = sqlx::query!(
         "UPDATE services SET name = coalesce($2, name), description = coalesce($3, description), updated_at = clock_timestamp()
          WHERE id = $1",
+        id.0,
+        name.map(Slug::as_str),
+        description
     )
-    .bind(id)
-    .bind(name)
-    .bind(description)
     .execute(conn)
     .await?;
     ensure_rows("services", &result, 1)
@@ -76,6 +79,6 @@ pub async fn update(
 
 /// A foreign key refuses it while targets, jobs or saves refer to it.
 pub async fn delete(conn: &mut PgConnection, id: ServiceId) -> Result<(), DbError> {
-    let result = sqlx::query("DELETE FROM services WHERE id = $1").bind(id).execute(conn).await?;
+    let result = sqlx::query!("DELETE FROM services WHERE id = $1", id.0).execute(conn).await?;
     ensure_rows("services", &result, 1)
 }

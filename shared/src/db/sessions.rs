@@ -7,7 +7,7 @@ use super::DbError;
 use crate::id::{AdminId, SessionId};
 
 /// The admin behind a live session: neither revoked nor over, the admin not disabled.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct LiveSession {
     pub admin_id: AdminId,
     pub admin_name: String,
@@ -26,34 +26,34 @@ pub async fn open(
     address: Option<&str>,
     life_s: f64,
 ) -> Result<DateTime<Utc>, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "INSERT INTO sessions (id, admin_id, address, expires_at)
          VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING expires_at",
+        id.0,
+        admin_id.0,
+        address,
+        life_s
     )
-    .bind(id)
-    .bind(admin_id)
-    .bind(address)
-    .bind(life_s)
     .fetch_one(conn)
     .await?)
 }
 
 /// The session, if it is live.
 pub async fn live(conn: &mut PgConnection, id: SessionId) -> Result<Option<LiveSession>, DbError> {
-    Ok(sqlx::query_as(
-        "SELECT s.admin_id, a.name AS admin_name, a.token_version, s.expires_at, clock_timestamp() AS now
+    Ok(sqlx::query_as!(
+        LiveSession,
+        "SELECT s.admin_id, a.name AS admin_name, a.token_version, s.expires_at, clock_timestamp() AS \"now!\"
          FROM sessions s JOIN admins a ON a.id = s.admin_id
          WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND a.disabled_at IS NULL",
+        id.0
     )
-    .bind(id)
     .fetch_optional(conn)
     .await?)
 }
 
 /// Ends a session at once. A session that has ended stays as it was.
 pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbError> {
-    sqlx::query("UPDATE sessions SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL")
-        .bind(id)
+    sqlx::query!("UPDATE sessions SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL", id.0)
         .execute(conn)
         .await?;
     Ok(())
@@ -61,20 +61,14 @@ pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbErro
 
 /// Notes a failed login, and keeps the table short.
 pub async fn record_failure(conn: &mut PgConnection, name: &str, address: &str) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO login_failures (name, address) VALUES ($1, $2)")
-        .bind(name)
-        .bind(address)
-        .execute(conn)
-        .await?;
+    sqlx::query!("INSERT INTO login_failures (name, address) VALUES ($1, $2)", name, address).execute(conn).await?;
     Ok(())
 }
 
 /// Serialises the logins of one account from one address until the transaction ends, so that parallel guesses cannot
 /// all pass the same count.
 pub async fn lock_logins(conn: &mut PgConnection, name: &str, address: &str) -> Result<(), DbError> {
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\\n' || $2, 7))")
-        .bind(name)
-        .bind(address)
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\\n' || $2, 7))", name, address)
         .execute(conn)
         .await?;
     Ok(())
@@ -88,23 +82,21 @@ pub async fn recent_failures(
     address: &str,
     window_s: f64,
 ) -> Result<(i64, i64), DbError> {
-    Ok(sqlx::query_as(
-        "SELECT count(*), coalesce(ceil(extract(epoch FROM min(at) + make_interval(secs => $3) - clock_timestamp()))::bigint, 0)
-         FROM login_failures WHERE name = $1 AND address = $2 AND at > clock_timestamp() - make_interval(secs => $3)",
+    let found = sqlx::query!(
+        r#"SELECT count(*) AS "failures!",
+             coalesce(ceil(extract(epoch FROM min(at) + make_interval(secs => $3) - clock_timestamp()))::bigint, 0) AS "leaves_in_s!"
+         FROM login_failures WHERE name = $1 AND address = $2 AND at > clock_timestamp() - make_interval(secs => $3)"#,
+        name,
+        address,
+        window_s
     )
-    .bind(name)
-    .bind(address)
-    .bind(window_s)
     .fetch_one(conn)
-    .await?)
+    .await?;
+    Ok((found.failures, found.leaves_in_s))
 }
 
 /// Forgets the failures of an account from an address, after a login that succeeded.
 pub async fn clear_failures(conn: &mut PgConnection, name: &str, address: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM login_failures WHERE name = $1 AND address = $2")
-        .bind(name)
-        .bind(address)
-        .execute(conn)
-        .await?;
+    sqlx::query!("DELETE FROM login_failures WHERE name = $1 AND address = $2", name, address).execute(conn).await?;
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, types::Json};
 
-use super::{DbError, finish, jobs::JobRow};
+use super::{
+    DbError, finish,
+    jobs::{self, JobRow},
+};
 use crate::{
     id::JobId,
     job::{JobState, Problem},
@@ -15,7 +18,7 @@ const SWEEPER_LOCK: i64 = 0x486f_6c64_5357_5001;
 
 /// Whether this transaction may sweep. The lock goes with the transaction: there is no leader to lose.
 pub async fn is_mine(tx: &mut PgConnection) -> Result<bool, DbError> {
-    Ok(sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(SWEEPER_LOCK).fetch_one(tx).await?)
+    Ok(sqlx::query_scalar!("SELECT pg_try_advisory_xact_lock($1) AS \"mine!\"", SWEEPER_LOCK).fetch_one(tx).await?)
 }
 
 /// Takes jobs from workers whose lease ran out: queued again, failed when the attempts are used up, cancelled where that
@@ -27,19 +30,20 @@ pub async fn expire_leases(tx: &mut PgConnection, lease: Duration) -> Result<Vec
         "the worker that ran this job stopped answering",
         "Look at that worker's log and memory; the job runs again on another worker.",
     );
-    let expired: Vec<JobRow> = sqlx::query_as(
+    let expired = sqlx::query_scalar!(
         "UPDATE jobs SET epoch = epoch + 1, phase = NULL, lease_owner = NULL, lease_until = NULL, server_slot = NULL,
              dispatched_at = NULL, error = $1, next_run_at = clock_timestamp(),
              state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' WHEN attempt >= max_attempts THEN 'failed' ELSE 'queued' END,
              finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR attempt >= max_attempts THEN clock_timestamp() END
          WHERE state = 'running' AND lease_until < clock_timestamp() AND phase IS DISTINCT FROM 'committing'
            AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $2)
-         RETURNING *",
+         RETURNING id",
+        Json(&problem) as _,
+        lease.as_secs_f64()
     )
-    .bind(Json(&problem))
-    .bind(lease.as_secs_f64())
     .fetch_all(&mut *tx)
     .await?;
+    let expired = jobs::by_ids(tx, &expired).await?;
     for job in &expired {
         finish::settle(tx, job).await?;
     }
@@ -50,14 +54,14 @@ pub async fn expire_leases(tx: &mut PgConnection, lease: Duration) -> Result<Vec
 pub async fn cancel_orphans(tx: &mut PgConnection) -> Result<u64, DbError> {
     let problem =
         Problem::permanent("predecessor_failed", "the job this one waits for did not succeed", "Start both again.");
-    let orphans: Vec<JobRow> = sqlx::query_as(
+    let orphans = sqlx::query_scalar!(
         "UPDATE jobs j SET state = 'cancelled', finished_at = clock_timestamp(), error = $1
-         FROM jobs a WHERE a.id = j.after_job_id AND j.state = 'queued' AND a.state IN ('failed', 'cancelled') RETURNING j.*",
+         FROM jobs a WHERE a.id = j.after_job_id AND j.state = 'queued' AND a.state IN ('failed', 'cancelled') RETURNING j.id",
+        Json(&problem) as _
     )
-    .bind(Json(&problem))
     .fetch_all(&mut *tx)
     .await?;
-    for job in &orphans {
+    for job in &jobs::by_ids(tx, &orphans).await? {
         finish::settle(tx, job).await?;
     }
     Ok(orphans.len() as u64)
@@ -65,12 +69,12 @@ pub async fn cancel_orphans(tx: &mut PgConnection) -> Result<u64, DbError> {
 
 /// Due jobs that nobody was told of lately: their hints are sent again.
 pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId>, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "SELECT id FROM jobs WHERE state = 'queued' AND next_run_at <= clock_timestamp() AND cancel_requested_at IS NULL
            AND (dispatched_at IS NULL OR dispatched_at < clock_timestamp() - interval '15 s')
          ORDER BY priority DESC, next_run_at, id LIMIT $1",
+        limit
     )
-    .bind(limit)
     .fetch_all(tx)
     .await?)
 }
@@ -78,21 +82,24 @@ pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId
 /// Removes what only helped for a moment: spent hints (apalis ships no working vacuum), dead workers' rows, old login
 /// failures.
 pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "DELETE FROM apalis.jobs WHERE job_type = $1 AND (
              (status IN ('Done', 'Failed', 'Killed') AND done_at < now() - interval '10 min')
              OR (status IN ('Queued', 'Running') AND lock_at < now() - interval '10 min'))",
+        queue
     )
-    .bind(queue)
     .execute(&mut *tx)
     .await?;
-    sqlx::query("DELETE FROM apalis.workers w WHERE last_seen < now() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM apalis.jobs j WHERE j.lock_by = w.id)")
+    sqlx::query!(
+        "DELETE FROM apalis.workers w WHERE last_seen < now() - interval '1 day'
+           AND NOT EXISTS (SELECT 1 FROM apalis.jobs j WHERE j.lock_by = w.id)"
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'")
         .execute(&mut *tx)
         .await?;
-    sqlx::query("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'")
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'").execute(tx).await?;
+    sqlx::query!("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'").execute(tx).await?;
     Ok(())
 }
 

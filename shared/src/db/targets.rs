@@ -9,7 +9,7 @@ use crate::{
     name::{DatabaseName, Slug},
 };
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct TargetRow {
     pub id: TargetId,
     pub service_id: ServiceId,
@@ -31,35 +31,51 @@ pub struct TargetRow {
 }
 
 pub async fn insert(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, restore_credential_id,
                               stores, required_copies, worker_group, deadline_s, stall_s)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        row.id.0,
+        row.service_id.0,
+        row.server_id.0,
+        row.name.as_str(),
+        row.database.as_str(),
+        row.backup_credential_id.0,
+        row.restore_credential_id as _,
+        &row.stores,
+        row.required_copies,
+        row.worker_group.as_str(),
+        row.deadline_s,
+        row.stall_s
     )
-    .bind(row.id)
-    .bind(row.service_id)
-    .bind(row.server_id)
-    .bind(&row.name)
-    .bind(&row.database)
-    .bind(row.backup_credential_id)
-    .bind(row.restore_credential_id)
-    .bind(&row.stores)
-    .bind(row.required_copies)
-    .bind(&row.worker_group)
-    .bind(row.deadline_s)
-    .bind(row.stall_s)
     .execute(conn)
     .await?;
     Ok(())
 }
 
 pub async fn get(conn: &mut PgConnection, id: TargetId) -> Result<Option<TargetRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM targets WHERE id = $1").bind(id).fetch_optional(conn).await?)
+    Ok(sqlx::query_as!(
+        TargetRow,
+        "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
+             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+         FROM targets WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// The row, locked until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: TargetId) -> Result<Option<TargetRow>, DbError> {
-    Ok(sqlx::query_as("SELECT * FROM targets WHERE id = $1 FOR UPDATE").bind(id).fetch_optional(conn).await?)
+    Ok(sqlx::query_as!(
+        TargetRow,
+        "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
+             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+         FROM targets WHERE id = $1 FOR UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// By service and name; `visible` limits it to those services. Answers the page and the whole count.
@@ -70,23 +86,26 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<TargetRow>, i64), DbError> {
-    let rows = sqlx::query_as(
-        "SELECT * FROM targets
+    let rows = sqlx::query_as!(
+        TargetRow,
+        "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
+             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+         FROM targets
          WHERE ($1::uuid[] IS NULL OR service_id = ANY ($1)) AND ($2::uuid IS NULL OR server_id = $2)
          ORDER BY service_id, name LIMIT $3 OFFSET $4",
+        visible as _,
+        server_id as _,
+        limit,
+        offset
     )
-    .bind(visible)
-    .bind(server_id)
-    .bind(limit)
-    .bind(offset)
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar(
-        "SELECT count(*) FROM targets
+    let total = sqlx::query_scalar!(
+        "SELECT count(*) AS \"total!\" FROM targets
          WHERE ($1::uuid[] IS NULL OR service_id = ANY ($1)) AND ($2::uuid IS NULL OR server_id = $2)",
+        visible as _,
+        server_id as _
     )
-    .bind(visible)
-    .bind(server_id)
     .fetch_one(conn)
     .await?;
     Ok((rows, total))
@@ -94,23 +113,23 @@ pub async fn list(
 
 /// Writes the whole row but for its id, service, versions and creation: what a caller read under [`lock`] and changed.
 pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbError> {
-    let result = sqlx::query(
+    let result = sqlx::query!(
         "UPDATE targets SET server_id = $2, name = $3, database = $4, backup_credential_id = $5, restore_credential_id = $6,
                 stores = $7, required_copies = $8, worker_group = $9, deadline_s = $10, stall_s = $11,
                 updated_at = clock_timestamp()
          WHERE id = $1",
+        row.id.0,
+        row.server_id.0,
+        row.name.as_str(),
+        row.database.as_str(),
+        row.backup_credential_id.0,
+        row.restore_credential_id as _,
+        &row.stores,
+        row.required_copies,
+        row.worker_group.as_str(),
+        row.deadline_s,
+        row.stall_s
     )
-    .bind(row.id)
-    .bind(row.server_id)
-    .bind(&row.name)
-    .bind(&row.database)
-    .bind(row.backup_credential_id)
-    .bind(row.restore_credential_id)
-    .bind(&row.stores)
-    .bind(row.required_copies)
-    .bind(&row.worker_group)
-    .bind(row.deadline_s)
-    .bind(row.stall_s)
     .execute(conn)
     .await?;
     ensure_rows("targets", &result, 1)
@@ -118,6 +137,6 @@ pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
 
 /// A foreign key refuses it while jobs or saves refer to it.
 pub async fn delete(conn: &mut PgConnection, id: TargetId) -> Result<(), DbError> {
-    let result = sqlx::query("DELETE FROM targets WHERE id = $1").bind(id).execute(conn).await?;
+    let result = sqlx::query!("DELETE FROM targets WHERE id = $1", id.0).execute(conn).await?;
     ensure_rows("targets", &result, 1)
 }

@@ -1,6 +1,6 @@
 //! What a worker must know of a target to work on it: its service, server, and the sealed credential of the occasion.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::DbError;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A target with all that a job on it needs. The password is still sealed.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct TargetWork {
     pub target_id: TargetId,
     pub target: String,
@@ -53,16 +53,17 @@ pub enum Purpose {
 
 /// Loads a target for work.
 pub async fn target(conn: &mut PgConnection, id: TargetId, purpose: Purpose) -> Result<Option<TargetWork>, DbError> {
-    Ok(sqlx::query_as(
-        "SELECT t.id AS target_id, t.name AS target, t.database, v.id AS service_id, v.name AS service, s.id AS server_id,
-             s.engine, s.host, s.port, s.tls_mode, s.tls_ca_pem, s.maintenance_database,
+    Ok(sqlx::query_as!(
+        TargetWork,
+        r#"SELECT t.id AS target_id, t.name AS target, t.database, v.id AS service_id, v.name AS service, s.id AS server_id,
+             s.engine AS "engine: String", s.host, s.port, s.tls_mode AS "tls_mode: String", s.tls_ca_pem, s.maintenance_database,
              c.id AS credential_id, c.user_name, c.sealed_version, c.key_id, c.encapped, c.ciphertext
          FROM targets t JOIN services v ON v.id = t.service_id JOIN servers s ON s.id = t.server_id
          JOIN credentials c ON c.id = CASE WHEN $2 THEN coalesce(t.restore_credential_id, t.backup_credential_id) ELSE t.backup_credential_id END
-         WHERE t.id = $1",
+         WHERE t.id = $1"#,
+        id.0,
+        purpose == Purpose::Restore
     )
-    .bind(id)
-    .bind(purpose == Purpose::Restore)
     .fetch_optional(conn)
     .await?)
 }

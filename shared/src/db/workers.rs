@@ -19,17 +19,17 @@ pub struct WorkerRow {
 
 /// Says that the worker lives.
 pub async fn seen(conn: &mut PgConnection, worker: &WorkerRow) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO workers (id, name, groups, slots, version, stores, key_ids) VALUES ($1,$2,$3,$4,$5,$6,$7)
          ON CONFLICT (id) DO UPDATE SET last_seen_at = clock_timestamp()",
+        worker.id,
+        worker.name,
+        &worker.groups,
+        worker.slots,
+        worker.version,
+        &worker.stores,
+        &worker.key_ids
     )
-    .bind(worker.id)
-    .bind(&worker.name)
-    .bind(&worker.groups)
-    .bind(worker.slots)
-    .bind(&worker.version)
-    .bind(&worker.stores)
-    .bind(&worker.key_ids)
     .execute(conn)
     .await?;
     Ok(())
@@ -37,6 +37,6 @@ pub async fn seen(conn: &mut PgConnection, worker: &WorkerRow) -> Result<(), DbE
 
 /// Takes the worker's row away when it stops in order.
 pub async fn gone(conn: &mut PgConnection, id: Uuid) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM workers WHERE id = $1").bind(id).execute(conn).await?;
+    sqlx::query!("DELETE FROM workers WHERE id = $1", id).execute(conn).await?;
     Ok(())
 }
