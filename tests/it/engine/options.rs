@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use support::{App, Database, TargetSpec, database::tool, stack};
 
+use super::probe::Role;
+
 /// The stored object of a save in store `disk`, decompressed by zstd itself.
 pub(super) async fn stored(app: &App, save: &str, part: &str) -> Vec<u8> {
     let save = app.client.get(&format!("/v1/saves/{save}")).await.expect(200);
@@ -99,12 +101,22 @@ async fn globals_hold_roles_without_passwords() {
 #[tokio::test]
 async fn globals_that_are_refused_half_way_are_a_warning() {
     let mut app = App::spawn().await;
-    let source = Database::small().await;
+    let role = Role::create("globals-password-5").await;
+    let sql = format!("CREATE TABLE t AS SELECT 1 AS x; GRANT SELECT ON t TO {}", role.name);
+    let source = Database::create(&sql).await;
     // What may be read is a matter of each database: this maintenance database refuses what pg_dumpall reads late.
-    let maintenance = Database::create("REVOKE SELECT ON pg_catalog.pg_parameter_acl FROM PUBLIC; REVOKE SELECT ON pg_catalog.pg_shdescription FROM PUBLIC").await;
+    let maintenance = Database::create(
+        "REVOKE SELECT ON pg_catalog.pg_parameter_acl FROM PUBLIC; REVOKE SELECT ON pg_catalog.pg_shdescription FROM PUBLIC",
+    )
+    .await;
     let _worker = app.worker("one").await;
-    let server = json!({ "maintenance_database": maintenance.name });
-    let target = app.target_with(&TargetSpec { server, ..TargetSpec::of(&source.name) }).await;
+    let target = app
+        .target_with(&TargetSpec {
+            server: json!({ "maintenance_database": maintenance.name }),
+            backup: (role.name.clone(), "globals-password-5".to_owned()),
+            ..TargetSpec::of(&source.name)
+        })
+        .await;
     let job = app.backup(&target).await;
     let job = app.client.job_is(&job, "succeeded").await;
     let warnings = job["result"]["warnings"].to_string();
@@ -113,4 +125,5 @@ async fn globals_that_are_refused_half_way_are_a_warning() {
     let objects = save["manifest"]["objects"].as_array().unwrap();
     assert!(objects.iter().all(|object| object["part"] != "globals.sql.zst"), "{save:#}");
     app.holds().await;
+    role.remove(source).await;
 }

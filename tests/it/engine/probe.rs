@@ -6,19 +6,19 @@ use support::{App, Database, TargetSpec, database, stack};
 use super::{fails, no_save, one_attempt};
 
 /// A role that may log in and nothing else.
-struct Role {
-    name: String,
+pub(super) struct Role {
+    pub(super) name: String,
 }
 
 impl Role {
-    async fn create(password: &str) -> Self {
+    pub(super) async fn create(password: &str) -> Self {
         let name = stack::fresh("role");
         let sql = format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'");
         database::run(&mut database::connect("postgres").await, &sql).await;
         Self { name }
     }
 
-    async fn remove(self, source: Database) {
+    pub(super) async fn remove(self, source: Database) {
         let sql = format!("DROP OWNED BY {}", self.name);
         database::run(&mut source.session().await, &sql).await;
         drop(source);
