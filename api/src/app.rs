@@ -64,6 +64,7 @@ impl App {
             http: Arc::new(config.http.clone()),
             stores: config.stores.keys().cloned().collect(),
             session_life_s: config.auth.session.as_secs_f64(),
+            attempts: config.jobs.attempts,
             ended: ended.clone(),
         };
         let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());

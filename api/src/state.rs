@@ -19,6 +19,8 @@ pub struct AppState {
     /// The declared stores; empty where the API was not told of any.
     pub stores: Arc<[Slug]>,
     pub session_life_s: f64,
+    /// `jobs.attempts` of the configuration.
+    pub attempts: i32,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
 }

@@ -5,6 +5,7 @@ mod auth;
 mod database;
 mod events;
 mod http;
+mod jobs;
 mod reader;
 mod require;
 mod secrets;
@@ -19,6 +20,7 @@ pub use auth::Auth;
 pub use database::Database;
 pub use events::{EventMode, Events};
 pub use http::{Http, Mode, Network};
+pub use jobs::Jobs;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
 pub use stores::{ReadBack, Store, StoreKind, Stores};
@@ -73,6 +75,7 @@ pub struct Config {
     pub auth: Auth,
     pub secrets: Secrets,
     pub stores: Stores,
+    pub jobs: Jobs,
     pub worker: Worker,
     pub events: Events,
     pub telemetry: Telemetry,
@@ -90,6 +93,7 @@ impl Config {
             auth: Auth::read(&mut reader.section("auth")),
             secrets: Secrets::read(&mut reader.section("secrets")),
             stores: stores::read(&mut reader.section("stores")),
+            jobs: Jobs::read(&mut reader.section("jobs")),
             worker: Worker::read(&mut reader.section("worker")),
             events: Events::read(&mut reader.section("events")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),

@@ -32,14 +32,16 @@ pub enum EnqueueError {
     Queue(#[from] QueueError),
 }
 
-/// Who asks, and how urgent it is.
-#[derive(Debug, Clone, Default)]
+/// Who asks, how urgent it is, and how often it may be tried.
+#[derive(Debug, Clone)]
 pub struct Asked {
     pub by: Option<AdminId>,
     pub request_id: Option<String>,
     pub trace_id: Option<String>,
     /// 0 to 9; `None`: 5.
     pub priority: Option<i16>,
+    /// `jobs.attempts` of the configuration: the most for a job that a retry may help. A kind's own limit may be lower.
+    pub attempts: i32,
 }
 
 /// A backup that is wanted.
@@ -67,9 +69,10 @@ pub struct RestoreRequest {
 }
 
 const DEFAULT_PRIORITY: i16 = 5;
-/// Attempts of a job that a retry may help (guarantees B9).
-const ATTEMPTS: i32 = 5;
+/// A restore that failed three times wants a person.
 const RESTORE_ATTEMPTS: i32 = 3;
+/// Somebody waits for a probe's answer, and a second question costs less than a second attempt.
+const PROBE_ATTEMPTS: i32 = 1;
 
 /// Enqueues a backup and its pending save.
 pub async fn backup(
@@ -138,7 +141,7 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
     row.reads_save_id = Some(wanted.save_id);
     // The target itself is not written; the new database is. Two restores into one name exclude each other.
     row.exclusive_key = Some(format!("database:{}:{}", place.server_id, wanted.database));
-    row.max_attempts = RESTORE_ATTEMPTS;
+    row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
     submit(tx, &row).await?;
     Ok(job)
 }
@@ -148,8 +151,7 @@ pub async fn probe(tx: &mut PgConnection, target_id: TargetId, asked: &Asked) ->
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
     let job = JobId::generate();
     let mut row = new_job(job, Payload::Probe(ProbeJob { v: 1, target_id }), target_id, &place, asked);
-    // Somebody waits for the answer, and a second question costs less than a second attempt.
-    row.max_attempts = 1;
+    row.max_attempts = asked.attempts.min(PROBE_ATTEMPTS);
     submit(tx, &row).await?;
     Ok(job)
 }
@@ -207,7 +209,7 @@ fn new_job(id: JobId, payload: Payload, target_id: TargetId, place: &jobs::Place
         group_id: None,
         after_job_id: None,
         retry_of: None,
-        max_attempts: ATTEMPTS,
+        max_attempts: asked.attempts,
         deadline_s: place.deadline_s,
         stall_s: place.stall_s,
         requested_by: asked.by,

@@ -61,6 +61,8 @@ impl Shutdown {
                     Some(()) = int.recv() => {}
                     else => return,
                 }
+                let at_once = shutdown.soft.is_cancelled();
+                tracing::info!(at_once, "stopping");
                 shutdown.request();
             }
         });

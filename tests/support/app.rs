@@ -397,7 +397,9 @@ impl Drop for App {
                 }
             }
         }
-        psql_meta(&[&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database)]);
+        if let Err(problem) = try_psql_meta(&[&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database)]) {
+            show(&problem);
+        }
     }
 }
 
@@ -438,6 +440,10 @@ pub fn url_of(setting: &str, database: &str) -> String {
 }
 
 fn psql_meta(statements: &[&str]) {
+    try_psql_meta(statements).unwrap();
+}
+
+fn try_psql_meta(statements: &[&str]) -> Result<String, String> {
     let url = stack::setting("META_SUPER_URL");
     let mut args = vec!["-Xq"];
     for statement in statements {
@@ -455,7 +461,7 @@ fn psql_meta(statements: &[&str]) {
         ("PGPASSWORD", &password),
         ("PGDATABASE", "postgres"),
     ];
-    stack::run(&tool("psql"), &args, &envs);
+    stack::try_run(&tool("psql"), &args, &envs)
 }
 
 /// What a URL's part stands for.

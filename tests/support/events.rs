@@ -61,11 +61,7 @@ impl Subscription {
 
     /// What the relay parks because nobody is bound for it.
     pub async fn unrouted(exchange: &str) -> Self {
-        let connection = connect().await;
-        let channel = connection.create_channel().await.unwrap();
-        let queue = format!("{exchange}.unrouted");
-        let consumer = consume(&channel, &queue).await;
-        Self { queue, exchange: exchange.to_owned(), connection, channel, consumer }
+        Self::resume(exchange, &format!("{exchange}.unrouted")).await
     }
 
     /// The next message, acknowledged.
@@ -95,6 +91,27 @@ impl Subscription {
                 return all;
             }
         }
+    }
+
+    /// Ends the connection and leaves the queue, as a consumer that is down. Gives the queue's name.
+    pub async fn leave(self) -> String {
+        self.connection.close(200, "for now".into()).await.unwrap();
+        self.queue
+    }
+
+    /// Consumes again from a queue that was left.
+    pub async fn resume(exchange: &str, queue: &str) -> Self {
+        let connection = connect().await;
+        let channel = connection.create_channel().await.unwrap();
+        let consumer = consume(&channel, queue).await;
+        Self { queue: queue.to_owned(), exchange: exchange.to_owned(), connection, channel, consumer }
+    }
+
+    /// Takes the queue away, and leaves everything else.
+    pub async fn delete_queue(self) {
+        let options = QueueDeleteOptions::default();
+        self.channel.queue_delete(self.queue.as_str().into(), options).await.unwrap();
+        self.connection.close(200, "done".into()).await.unwrap();
     }
 
     /// Takes the queue and the exchanges of the test away.

@@ -65,7 +65,8 @@ async fn rows(app: &App, broken: &mut Vec<String>) {
 
 /// What lies in store `disk`, against the rows.
 async fn files(app: &App, broken: &mut Vec<String>) {
-    let named: Vec<String> = app.values("SELECT key FROM save_objects WHERE store = 'disk'").await;
+    let named: Vec<String> =
+        app.values("SELECT unnest(ARRAY[key, '.tmp/' || upload_ref]) FROM save_objects WHERE store = 'disk'").await;
     let named: BTreeSet<String> = named.into_iter().collect();
     let root = app.store();
     let mut found = BTreeSet::new();

@@ -20,6 +20,8 @@ pub struct Process {
     pub name: String,
     child: Child,
     log: PathBuf,
+    /// Where in the file this process began: one of the same name may have written before it.
+    from: usize,
 }
 
 impl Process {
@@ -28,6 +30,7 @@ impl Process {
     pub fn start(program: &str, args: &[&str], dir: &Path, name: &str, envs: &[(&str, &str)]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let from = usize::try_from(file.metadata().unwrap().len()).unwrap();
         let child = tokio::process::Command::new(stack::program(program))
             .args(args)
             .env_clear()
@@ -40,7 +43,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, log, from }
     }
 
     /// Panics once it has ended.
@@ -88,7 +91,7 @@ impl Process {
 
     /// All it has said so far.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()[self.from..]).into_owned()
     }
 
     /// The end of what it said.

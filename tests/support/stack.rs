@@ -59,9 +59,16 @@ pub fn fresh(prefix: &str) -> String {
 }
 
 /// Runs a program to its end; its standard output. Panics with what it said when it fails.
-#[expect(clippy::disallowed_methods, reason = "tests run tools as a person would")]
 pub fn run(program: &Path, args: &[&str], envs: &[(&str, &str)]) -> String {
+    try_run(program, args, envs).unwrap_or_else(|problem| panic!("{} {args:?}: {problem}", program.display()))
+}
+
+/// As [`run`]; what it said when it failed, for what is cleared away after a test that may have failed itself.
+#[expect(clippy::disallowed_methods, reason = "tests run tools as a person would")]
+pub fn try_run(program: &Path, args: &[&str], envs: &[(&str, &str)]) -> Result<String, String> {
     let done = std::process::Command::new(program).args(args).envs(envs.iter().copied()).output().unwrap();
-    assert!(done.status.success(), "{} {args:?}: {}", program.display(), String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+    }
+    Ok(String::from_utf8(done.stdout).unwrap())
 }

@@ -138,9 +138,10 @@ fn parse_wait(text: &str) -> Option<Duration> {
 
 /// Who asks, for the queue.
 #[must_use]
-pub fn asked(who: &Identity, context: &Context, priority: Option<i16>) -> Asked {
+pub fn asked(state: &AppState, who: &Identity, context: &Context, priority: Option<i16>) -> Asked {
     let request_id = Some(context.request_id.to_string());
-    Asked { by: Some(who.admin_id), trace_id: request_id.clone(), request_id, priority }
+    let attempts = state.attempts;
+    Asked { by: Some(who.admin_id), trace_id: request_id.clone(), request_id, priority, attempts }
 }
 
 /// Why nothing was enqueued, as the caller is told.

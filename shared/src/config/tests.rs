@@ -27,6 +27,7 @@ fn the_defaults_are_complete_and_right() {
     assert_eq!(config.http.listen.port(), 8080);
     assert_eq!(config.worker.lease.as_secs(), 30);
     assert_eq!(config.worker.groups.len(), 1);
+    assert_eq!(config.jobs.attempts, 5);
     assert_eq!(config.events.unrouted_max_bytes, 64 << 20);
     assert_eq!(config.effective()["http.listen"]["origin"], "default");
 }

@@ -23,8 +23,6 @@ pub struct Worker {
     pub poll: Duration,
     /// How long jobs may finish after SIGTERM.
     pub grace: Duration,
-    /// Attempts of a job, 1 to 20.
-    pub attempts: u32,
     pub backoff_base: Duration,
     pub backoff_cap: Duration,
     /// A job that has run this long fails.
@@ -60,7 +58,6 @@ impl Worker {
             sweep: s.seconds("sweep_s", 0.01..=600.0),
             poll: s.seconds("poll_s", 0.01..=600.0),
             grace: s.seconds("grace_s", 0.0..=3600.0),
-            attempts: u32::try_from(s.number("attempts", 1..=20)).unwrap_or(5),
             backoff_base: s.seconds("backoff_base_s", 0.01..=3600.0),
             backoff_cap: s.seconds("backoff_cap_s", 0.01..=86400.0),
             job_deadline: s.seconds("job_deadline_s", 1.0..=2_592_000.0),

@@ -34,7 +34,14 @@ pub(super) fn session_pool(url: &str, application_name: &str) -> Result<PgPool, 
 }
 
 fn pool(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE)
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).after_connect(|conn, _| {
+        Box::pin(async move {
+            // Behind a long queue the claim's estimate passes the threshold, and compiling it takes five times as long as
+            // running it. Said here and not in the start-up message, which poolers refuse.
+            sqlx::query!("SET jit = off").execute(conn).await?;
+            Ok(())
+        })
+    })
 }
 
 fn options(url: &str, application_name: &str) -> Result<PgConnectOptions, DbError> {

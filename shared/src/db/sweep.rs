@@ -56,7 +56,8 @@ pub async fn cancel_orphans(tx: &mut PgConnection) -> Result<u64, DbError> {
         Problem::permanent("predecessor_failed", "the job this one waits for did not succeed", "Start both again.");
     let orphans = sqlx::query_scalar!(
         "UPDATE jobs j SET state = 'cancelled', finished_at = clock_timestamp(), error = $1
-         FROM jobs a WHERE a.id = j.after_job_id AND j.state = 'queued' AND a.state IN ('failed', 'cancelled') RETURNING j.id",
+         WHERE j.state = 'queued' AND j.after_job_id IS NOT NULL
+           AND (SELECT a.state FROM jobs a WHERE a.id = j.after_job_id) IN ('failed', 'cancelled') RETURNING j.id",
         Json(&problem) as _
     )
     .fetch_all(&mut *tx)

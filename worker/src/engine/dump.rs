@@ -16,6 +16,7 @@ use tokio::{
 use crate::store::Whole;
 
 use super::{
+    postgres::archive::Archive,
     error::{EngineError, ErrorCode},
     process::{Ended, Pipes, Process},
 };
@@ -71,6 +72,8 @@ pub(crate) struct Format {
     pub(crate) magic: &'static [u8],
     /// Must appear within the last 512 bytes.
     pub(crate) trailer: &'static [u8],
+    /// A `PostgreSQL` custom archive, which is followed to its end.
+    pub(crate) archive: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,15 +82,23 @@ struct Seen {
     head: Vec<u8>,
     tail: Vec<u8>,
     end: bool,
+    archive: Option<Archive>,
 }
 
 const HEAD: usize = 64;
 const TAIL: usize = 512;
 
 impl Seen {
+    fn of(format: Format) -> Self {
+        Self { archive: format.archive.then(Archive::default), ..Self::default() }
+    }
+
     fn add(&mut self, block: &[u8]) {
         self.bytes += block.len() as u64;
         self.end |= block.is_empty();
+        if let Some(archive) = &mut self.archive {
+            archive.feed(block);
+        }
         if self.head.len() < HEAD {
             self.head.extend_from_slice(&block[..block.len().min(HEAD - self.head.len())]);
         }
@@ -99,11 +110,15 @@ impl Seen {
     fn fault(&self, format: Format) -> Option<String> {
         let ended_well =
             format.trailer.is_empty() || self.tail.windows(format.trailer.len()).any(|w| w == format.trailer);
+        let begun_well = self.head.get(..format.magic.len()).is_none_or(|head| head == format.magic);
         match self {
+            // Whoever saw this stopped reading.
+            _ if !begun_well => Some("what it wrote does not begin as a dump does".to_owned()),
             Self { end: false, .. } => Some("its output was not read to the end".to_owned()),
             Self { bytes: 0, .. } => Some("it wrote nothing".to_owned()),
             _ if !self.head.starts_with(format.magic) => Some("what it wrote does not begin as a dump does".to_owned()),
             _ if !ended_well => Some("what it wrote does not end as a dump does".to_owned()),
+            Self { archive: Some(archive), .. } => archive.fault(),
             _ => None,
         }
     }
@@ -155,7 +170,7 @@ impl Dump<Running> {
         format: Format,
         classify: fn(&str) -> Option<ErrorCode>,
     ) -> Self {
-        let seen = Arc::<Mutex<Seen>>::default();
+        let seen = Arc::new(Mutex::new(Seen::of(format)));
         let reader = Some(DumpReader { head: io::Cursor::default(), stdout: pipes.stdout, seen: Arc::clone(&seen) });
         let about = About { tool: tool.to_owned(), tool_version, warnings };
         Self { state: Running { tool: Tool::Live(process), reader, seen, format, classify }, about }
@@ -269,7 +284,7 @@ pub(crate) fn lost(tool: &str, error: io::Error) -> EngineError {
 mod tests {
     use super::*;
 
-    const FORMAT: Format = Format { magic: b"PGDMP", trailer: b"done" };
+    const FORMAT: Format = Format { magic: b"PGDMP", trailer: b"done", archive: false };
 
     fn seen(blocks: &[&[u8]]) -> Seen {
         let mut seen = Seen::default();

@@ -4,6 +4,7 @@
 //! `shared/src/db`. Names go to the tools by `PGDATABASE` or inside an escaped conninfo, never raw after `-d`: a database
 //! name with `=` in it would be taken for a connection string, and the password sent to wherever it points.
 
+pub(crate) mod archive;
 pub(crate) mod classify;
 mod connect;
 mod dump;

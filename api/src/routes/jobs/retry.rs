@@ -31,7 +31,7 @@ pub async fn handle(
     {
         authorize(&who, Permission::SaveRestore, Some(save.service_id))?;
     }
-    let job = enqueue::retry(&mut tx, id, &asked(&who, &context, None)).await.map_err(refused)?;
+    let job = enqueue::retry(&mut tx, id, &asked(&state, &who, &context, None)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job });
     let service = seen.service_id;
     changed(

@@ -78,7 +78,8 @@ pub async fn handle(
         owner: body.owner,
         privileges: body.privileges,
     };
-    let job = enqueue::restore(&mut tx, wanted, &asked(&who, &context, body.priority)).await.map_err(refused)?;
+    let job =
+        enqueue::restore(&mut tx, wanted, &asked(&state, &who, &context, body.priority)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job, "target_id": target_id, "database": database });
     let service = Some(save.service_id);
     changed(

@@ -86,7 +86,8 @@ pub async fn handle(
         origin: Origin::Manual,
         note: body.note,
     };
-    let (job, save) = enqueue::backup(&mut tx, wanted, &asked(&who, &context, body.priority)).await.map_err(refused)?;
+    let (job, save) =
+        enqueue::backup(&mut tx, wanted, &asked(&state, &who, &context, body.priority)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job, "save_id": save });
     let service = Some(target.service_id);
     changed(

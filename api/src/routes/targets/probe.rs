@@ -26,7 +26,7 @@ pub async fn handle(
     let target = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     let permission = Permission::TargetProbe;
     authorize(&who, permission, Some(target.service_id))?;
-    let job = enqueue::probe(&mut tx, id, &asked(&who, &context, None)).await.map_err(refused)?;
+    let job = enqueue::probe(&mut tx, id, &asked(&state, &who, &context, None)).await.map_err(refused)?;
     let detail = serde_json::json!({ "job_id": job });
     let service = Some(target.service_id);
     changed(

@@ -12,8 +12,8 @@ WITH best AS (
       AND (s.id IS NULL OR slot.n IS NOT NULL)
       AND (j.exclusive_key IS NULL OR NOT EXISTS (
            SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.exclusive_key = j.exclusive_key))
-      AND (j.after_job_id IS NULL OR EXISTS (
-           SELECT 1 FROM jobs a WHERE a.id = j.after_job_id AND a.state = 'succeeded'))
+      -- Not EXISTS, which the planner may answer by reading every job that ever succeeded.
+      AND (j.after_job_id IS NULL OR (SELECT a.state FROM jobs a WHERE a.id = j.after_job_id) = 'succeeded')
     ORDER BY j.priority DESC, j.next_run_at, j.id
     LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
 UPDATE jobs j SET state = 'running', phase = 'starting', attempt = attempt + 1, epoch = epoch + 1,

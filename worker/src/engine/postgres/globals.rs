@@ -10,8 +10,7 @@ use super::{
     not_started,
 };
 
-const PLAIN: Format =
-    Format { magic: b"--\n-- PostgreSQL database cluster dump", trailer: b"PostgreSQL database cluster dump complete" };
+const PLAIN: Format = Format { magic: b"--\n-- PostgreSQL database cluster dump", trailer: b"PostgreSQL database cluster dump complete", archive: false };
 
 /// Roles take some 200 bytes each: what is refused half-way is known before an object is begun, and the save goes without.
 const READ_AHEAD: u64 = 1024 * 1024;

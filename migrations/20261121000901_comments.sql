@@ -1,0 +1,80 @@
+-- What a reader of the schema would have to ask. docs/data-model.md shows these.
+
+COMMENT ON TABLE outbox_seq IS 'One row: the last seq that was given.';
+COMMENT ON FUNCTION record_job_event() IS 'Writes job_events.';
+COMMENT ON FUNCTION jobs_terminal_is_terminal() IS 'Refuses to change the state of a job that has ended.';
+COMMENT ON FUNCTION notify_outbox() IS 'Wakes the relay.';
+
+COMMENT ON COLUMN admins.password_hash IS 'A PHC string (argon2id).';
+COMMENT ON COLUMN admins.disabled_at IS 'Since when the admin may not log in; its sessions end at once.';
+COMMENT ON COLUMN sessions.address IS 'Where the login came from.';
+COMMENT ON COLUMN sessions.revoked_at IS 'When it was ended before its time.';
+
+COMMENT ON COLUMN servers.tls_ca_pem IS 'The authority that the server''s certificate must come from.';
+COMMENT ON COLUMN servers.maintenance_database IS 'Where Holdfast logs in to create, rename and drop databases.';
+COMMENT ON COLUMN credentials.sealed_version IS 'Version of the envelope.';
+COMMENT ON COLUMN credentials.key_id IS 'Which of the workers'' keys opens it.';
+COMMENT ON COLUMN credentials.encapped IS 'The encapsulated key (HPKE).';
+COMMENT ON COLUMN credentials.ciphertext IS 'The sealed password.';
+COMMENT ON COLUMN targets.restore_credential_id IS 'Used instead of the backup credential where something is written.';
+COMMENT ON COLUMN targets.stores IS 'Names of stores of the configuration: each save goes to all of them.';
+COMMENT ON COLUMN targets.required_copies IS 'How many copies must be good for a save to be available.';
+COMMENT ON COLUMN targets.worker_group IS 'Which workers can reach it.';
+COMMENT ON COLUMN targets.deadline_s IS 'A job that has run this long fails; null: as the worker is configured.';
+COMMENT ON COLUMN targets.stall_s IS 'A job through which no byte has passed for this long fails; null: as the worker is configured.';
+
+COMMENT ON COLUMN jobs.kind IS 'What is done: backup, restore, probe, ….';
+COMMENT ON COLUMN jobs.payload IS 'What the job needs to know, with its version: ids and choices, never data or secrets.';
+COMMENT ON COLUMN jobs.priority IS '0 to 9; higher goes first.';
+COMMENT ON COLUMN jobs.worker_group IS 'Which workers may claim it.';
+COMMENT ON COLUMN jobs.save_id IS 'The save this job makes.';
+COMMENT ON COLUMN jobs.group_id IS 'Ties jobs that are followed together.';
+COMMENT ON COLUMN jobs.after_job_id IS 'Waits until that one has succeeded; cancelled if it ends otherwise.';
+COMMENT ON COLUMN jobs.retry_of IS 'The ended job that this one repeats.';
+COMMENT ON COLUMN jobs.attempt IS 'Attempts begun; one that a stopping worker put back is not counted.';
+COMMENT ON COLUMN jobs.max_attempts IS 'Attempts at most, as configured when it was enqueued.';
+COMMENT ON COLUMN jobs.lease_owner IS 'The worker that has it.';
+COMMENT ON COLUMN jobs.lease_until IS 'Past this, without a beat, the job is taken away from its worker.';
+COMMENT ON COLUMN jobs.cancel_requested_at IS 'When somebody asked to cancel it; a running job''s worker then stops.';
+COMMENT ON COLUMN jobs.next_run_at IS 'Not before.';
+COMMENT ON COLUMN jobs.dispatched_at IS 'When workers were last told of it; the sweeper tells them again.';
+COMMENT ON COLUMN jobs.progress IS 'How far it is, at most a second old while it runs.';
+COMMENT ON COLUMN jobs.result IS 'What a job that succeeded found or made.';
+COMMENT ON COLUMN jobs.error IS 'What went wrong last: code, message, hint, whether another attempt may help.';
+COMMENT ON COLUMN jobs.request_id IS 'The HTTP request that asked for it.';
+COMMENT ON COLUMN jobs.trace_id IS 'The trace that goes on into the job''s events.';
+
+COMMENT ON COLUMN saves.version IS 'The target''s own count: 1, 2, 3, …, given as the save is asked for.';
+COMMENT ON COLUMN saves.scope IS 'Whether it holds the whole database; policies look at full saves alone.';
+COMMENT ON COLUMN saves.origin IS 'Why it was made.';
+COMMENT ON COLUMN saves.mode IS 'What of the database was dumped.';
+COMMENT ON COLUMN saves.required_copies IS 'How many copies had to be good; fixed as the save is asked for.';
+COMMENT ON COLUMN saves.job_id IS 'The job that makes it.';
+COMMENT ON COLUMN saves.raw_bytes IS 'Bytes that the dump tool wrote.';
+COMMENT ON COLUMN saves.stored_bytes IS 'Bytes that lie in one store.';
+COMMENT ON COLUMN saves.manifest IS 'What it holds and how to read and check it; the same as manifest.json beside its objects.';
+COMMENT ON COLUMN saves.warnings IS 'What an operator should know of a save that is good all the same.';
+COMMENT ON COLUMN saves.valid IS 'Not known to be damaged.';
+COMMENT ON COLUMN saves.trusted IS 'Made by this installation, or accepted by a person.';
+COMMENT ON COLUMN saves.suspicious IS 'Unlike the ones before it; a person may accept it.';
+COMMENT ON COLUMN saves.pinned IS 'Kept whatever retention says.';
+COMMENT ON COLUMN saves.verified_at IS 'When its bytes were last read and found right.';
+COMMENT ON COLUMN saves.expires_at IS 'When it may be deleted without asking.';
+COMMENT ON COLUMN save_copies.store IS 'Name of a store of the configuration.';
+COMMENT ON COLUMN save_objects.epoch IS 'The attempt that wrote it: objects of dead attempts are what gc removes.';
+COMMENT ON COLUMN save_objects.part IS 'What it is of the save: manifest, dump.0001, ….';
+COMMENT ON COLUMN save_objects.upload_ref IS 'What the store calls the upload, so that it can be ended by whoever finds it.';
+COMMENT ON COLUMN save_objects.blake3 IS 'Digest of the raw bytes.';
+COMMENT ON COLUMN save_objects.sha256 IS 'Digest of the stored bytes, as sha256sum computes it.';
+
+COMMENT ON COLUMN outbox.position IS 'The order of writing; gaps are where a transaction was rolled back.';
+COMMENT ON COLUMN outbox.seq IS 'The place in the history, without gaps: readers see only rows that have one.';
+COMMENT ON COLUMN outbox.type IS 'The event''s type and routing key: save.completed, ….';
+COMMENT ON COLUMN outbox.subject IS 'What it is about: saves/<id>.';
+COMMENT ON COLUMN outbox.aggregate IS 'Whose events keep their order among each other: one of them is in flight at a time.';
+COMMENT ON COLUMN outbox.service IS 'Name of the service that it concerns.';
+COMMENT ON COLUMN outbox.routed IS 'Whether a queue took it, where the broker tells.';
+COMMENT ON COLUMN audit.action IS 'As the permission is named: target.create, auth.login.';
+COMMENT ON COLUMN workers.slots IS 'Jobs at once.';
+COMMENT ON COLUMN workers.stores IS 'Stores that it was told of.';
+COMMENT ON COLUMN workers.key_ids IS 'Keys that it can open credentials with.';
