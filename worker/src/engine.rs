@@ -275,7 +275,7 @@ pub enum Creation {
 /// The dump of what belongs to the server and not to one database.
 #[derive(Debug)]
 pub enum Globals {
-    Dump(Dump<Running>),
+    Dump(Box<Dump<Running>>),
     /// This role may not read them: a warning for the save, not a failure.
     Skipped(String),
 }

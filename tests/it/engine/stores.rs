@@ -66,7 +66,6 @@ async fn is_failed(app: &App, job: &str) {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a test that cannot run must say so")]
 async fn a_full_store_is_an_error_and_is_empty_again() {
     let mut app = App::spawn().await;
     let Some(small) = Small::mount(&app, "4m") else {

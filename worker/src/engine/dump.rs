@@ -16,8 +16,8 @@ use tokio::{
 use crate::store::Whole;
 
 use super::{
-    postgres::archive::Archive,
     error::{EngineError, ErrorCode},
+    postgres::archive::Archive,
     process::{Ended, Pipes, Process},
 };
 

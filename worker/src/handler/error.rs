@@ -90,9 +90,7 @@ fn hint(code: &str) -> &'static str {
             "Use another copy or another save, and verify this store: its bytes are not what was stored."
         }
         "store_full" => "Free space in the store, shorten the retention, or give the target another store.",
-        "store_unreachable" => {
-            "Check that the store runs, that it is mounted, and that this worker may connect to it."
-        }
+        "store_unreachable" => "Check that the store runs, that it is mounted, and that this worker may connect to it.",
         "store_denied" => "Give the worker's user the right to read and write in the store.",
         "foreign_installation" => "Correct the store's settings, or adopt the store if it has moved here.",
         "empty_or_bad_format" => "Check that the tool on this worker is the real one.",

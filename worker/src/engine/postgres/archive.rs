@@ -202,7 +202,11 @@ impl Archive {
             Int::LargeObject if value == 0 => Step::Block,
             Int::LargeObject => Step::Int(Int::Chunk(BLOBS)),
             Int::Chunk(kind) if value == 0 => {
-                if kind == BLOBS { Step::Int(Int::LargeObject) } else { Step::Block }
+                if kind == BLOBS {
+                    Step::Int(Int::LargeObject)
+                } else {
+                    Step::Block
+                }
             }
             Int::Chunk(_) if value < 0 => self.broken("its archive holds a block of negative length"),
             Int::Chunk(kind) => self.skip(value, Next::Chunk(kind)),

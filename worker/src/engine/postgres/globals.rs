@@ -10,7 +10,11 @@ use super::{
     not_started,
 };
 
-const PLAIN: Format = Format { magic: b"--\n-- PostgreSQL database cluster dump", trailer: b"PostgreSQL database cluster dump complete", archive: false };
+const PLAIN: Format = Format {
+    magic: b"--\n-- PostgreSQL database cluster dump",
+    trailer: b"PostgreSQL database cluster dump complete",
+    archive: false,
+};
 
 /// Roles take some 200 bytes each: what is refused half-way is known before an object is begun, and the save goes without.
 const READ_AHEAD: u64 = 1024 * 1024;
@@ -38,7 +42,7 @@ impl Postgres {
         let about = ("pg_dumpall", client.version());
         let dump = Dump::of_process(started, about, Vec::new(), PLAIN, classify::stderr);
         match dump.read_ahead(READ_AHEAD).await {
-            Ok(dump) => Ok(Globals::Dump(dump)),
+            Ok(dump) => Ok(Globals::Dump(Box::new(dump))),
             Err(error) if is_refusal(&error) => Ok(Globals::Skipped(format!("globals were not saved: {error}"))),
             Err(error) => Err(error),
         }
