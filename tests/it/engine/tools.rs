@@ -172,6 +172,24 @@ async fn a_grandchild_that_keeps_the_pipe_open_does_not_keep_the_job() {
 }
 
 #[tokio::test]
+async fn a_grandchild_that_left_the_group_does_not_keep_the_job_either() {
+    let mut app = App::spawn().await;
+    let source = Database::small().await;
+    // Nothing of ours ends it, and it holds the pipes of the dump for longer than anybody waits.
+    let script = "setsid sleep 985 & exec \"$REAL\" \"$@\"";
+    let (_worker, job) = backup_with(&mut app, &source, script).await;
+    let job = app.client.job_is(&job, "succeeded").await;
+    let listed = super::options::listing(&app, job["save_id"].as_str().unwrap()).await;
+    assert!(listed.contains("TABLE DATA public lots"), "{listed}");
+    for (pid, _, line) in process::table() {
+        if line == "sleep 985" {
+            kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+        }
+    }
+    app.holds().await;
+}
+
+#[tokio::test]
 async fn an_unwilling_pg_dump_is_ended_on_cancel() {
     let mut app = App::spawn().await;
     let source = Database::small().await;

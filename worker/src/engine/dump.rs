@@ -6,12 +6,15 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, ReadBuf},
     process::ChildStdout,
+    time::Sleep,
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::store::Whole;
 
@@ -87,6 +90,8 @@ struct Seen {
 
 const HEAD: usize = 64;
 const TAIL: usize = 512;
+/// After the tool's exit all it wrote is in the pipe: whoever reads for so long without a byte has read it all.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl Seen {
     fn of(format: Format) -> Self {
@@ -130,7 +135,33 @@ pub struct DumpReader {
     /// What was read before the dump was handed out.
     head: io::Cursor<Vec<u8>>,
     stdout: ChildStdout,
+    exited: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Runs once the tool has exited and its pipe is open still.
+    lingering: Option<Pin<Box<Sleep>>>,
     seen: Arc<Mutex<Seen>>,
+}
+
+impl DumpReader {
+    /// The tool's bytes, to the end of the pipe; or, where a process that the tool has left behind keeps the pipe open,
+    /// until nothing has come for a while after the tool's exit.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let exited = self.exited.as_mut().poll(cx).is_ready();
+        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        if poll.is_ready() || !exited {
+            self.lingering = None;
+            return poll;
+        }
+        self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER))).as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// A reader's pipe alone, whose bytes do not count as handed out.
+struct Piped<'a>(&'a mut DumpReader);
+
+impl AsyncRead for Piped<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_pipe(cx, buf)
+    }
 }
 
 impl AsyncRead for DumpReader {
@@ -140,7 +171,7 @@ impl AsyncRead for DumpReader {
             return Poll::Ready(Ok(()));
         }
         let poll = match Pin::new(&mut self.head).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => Pin::new(&mut self.stdout).poll_read(cx, buf),
+            Poll::Ready(Ok(())) if buf.filled().len() == before => self.poll_pipe(cx, buf),
             poll => poll,
         };
         if let Poll::Ready(Ok(())) = poll {
@@ -171,9 +202,15 @@ impl Dump<Running> {
         classify: fn(&str) -> Option<ErrorCode>,
     ) -> Self {
         let seen = Arc::new(Mutex::new(Seen::of(format)));
-        let reader = Some(DumpReader { head: io::Cursor::default(), stdout: pipes.stdout, seen: Arc::clone(&seen) });
+        let reader = DumpReader {
+            head: io::Cursor::default(),
+            stdout: pipes.stdout,
+            exited: Box::pin(process.exited().cancelled_owned()),
+            lingering: None,
+            seen: Arc::clone(&seen),
+        };
         let about = About { tool: tool.to_owned(), tool_version, warnings };
-        Self { state: Running { tool: Tool::Live(process), reader, seen, format, classify }, about }
+        Self { state: Running { tool: Tool::Live(process), reader: Some(reader), seen, format, classify }, about }
     }
 
     /// Reads up to `limit` bytes ahead. Where that is all of them, a tool that failed is an error here already, before a
@@ -181,7 +218,7 @@ impl Dump<Running> {
     pub(crate) async fn read_ahead(mut self, limit: u64) -> Result<Self, EngineError> {
         let Some(reader) = &mut self.state.reader else { return Ok(self) };
         let mut head = Vec::new();
-        let read = (&mut reader.stdout).take(limit).read_to_end(&mut head).await;
+        let read = Piped(reader).take(limit).read_to_end(&mut head).await;
         read.map_err(|error| lost(&self.about.tool, error))?;
         let whole = (head.len() as u64) < limit;
         reader.head = io::Cursor::new(head);
@@ -268,12 +305,22 @@ pub(crate) fn failure(tool: &str, ended: Ended, classify: fn(&str) -> Option<Err
         }
         exit @ Exit::Code(_) => {
             let code = classify(ended.raw_stderr()).unwrap_or(ErrorCode::ToolFailed);
-            // The last line is what the tool gave up on; all of it is kept beside the message.
-            let last = ended.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-            (code, format!("{tool} failed with {exit}: {last}"))
+            // All of it is kept beside the message.
+            (code, format!("{tool} failed with {exit}: {}", gist(&ended.stderr)))
         }
     };
     EngineError::new(code, message).with_exit(ended.exit, ended.stderr)
+}
+
+/// What a tool gave up on: its last error, without the statement that is quoted after it.
+fn gist(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    let Some(error) = lines.iter().rposition(|line| line.contains(": error: ")) else {
+        return (*lines.last().unwrap_or(&"it said nothing")).to_owned();
+    };
+    let quoted = |line: &&&str| line.contains("Query was: ") || line.starts_with("Command was: ");
+    let words: Vec<&str> = lines[error..].iter().take_while(|line| !quoted(line)).copied().map(str::trim).collect();
+    words.join(" ")
 }
 
 pub(crate) fn lost(tool: &str, error: io::Error) -> EngineError {
@@ -301,6 +348,18 @@ mod tests {
         assert!(seen(&[b""]).fault(FORMAT).unwrap().contains("nothing"));
         assert!(seen(&[b"PGDUM..done", b""]).fault(FORMAT).unwrap().contains("begin"));
         assert!(seen(&[b"PGDMP..don", b""]).fault(FORMAT).unwrap().contains("end"));
+    }
+
+    #[test]
+    fn the_gist_is_the_error_and_not_what_it_quotes() {
+        let refused = "pg_dump: error: query failed: ERROR:  permission denied for table t\npg_dump: detail: Query was: LOCK TABLE t";
+        assert_eq!(gist(refused), "pg_dump: error: query failed: ERROR:  permission denied for table t");
+        let lost = "pg_dump: error: Dumping the contents of table \"t\" failed: PQgetCopyData() failed.\n\
+                    pg_dump: detail: Error message from server: server closed the connection unexpectedly\n\
+                    pg_dump: detail: Query was: COPY t";
+        assert!(gist(lost).ends_with("server closed the connection unexpectedly"), "{}", gist(lost));
+        assert_eq!(gist("a\n\nb\n"), "b");
+        assert_eq!(gist(""), "it said nothing");
     }
 
     #[test]

@@ -107,3 +107,56 @@ impl ServerCertVerifier for Verifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::name::{DatabaseName, HostName, UserName};
+    use uuid::Uuid;
+
+    use super::{
+        super::super::{EngineKind, SessionTag},
+        *,
+    };
+
+    const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBmTCCAT+gAwIBAgIUBCosFeYejkwI0U+oms4uOOJlc6cwCgYIKoZIzj0EAwIw\n\
+        ITEfMB0GA1UEAwwWYW4gYXV0aG9yaXR5IG9mIGEgdGVzdDAgFw0yNjExMjExNzMz\n\
+        MjBaGA8yMTI2MTAyODE3MzMyMFowITEfMB0GA1UEAwwWYW4gYXV0aG9yaXR5IG9m\n\
+        IGEgdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKAIb1y76SitslqNlcT1\n\
+        YSaFmlKWtGp4B1ob+ieRw3ozYBi0zYa9SmPOGWP5FIg1rYfRypDlO2IjFPmLJl3n\n\
+        IbajUzBRMB0GA1UdDgQWBBS1OHV3hDVuxYssE4OFx6lEOq9I+TAfBgNVHSMEGDAW\n\
+        gBS1OHV3hDVuxYssE4OFx6lEOq9I+TAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49\n\
+        BAMCA0gAMEUCIAtajOWx3Jn3xK3NKKbuF4Y/6obkF0PVe8qfviI5JZfbAiEA9ZXx\n\
+        Jsx4shzNrb08L5yHJYUusvr3yqmgkwgjf+2D4mE=\n\
+        -----END CERTIFICATE-----";
+
+    fn connection(tls: TlsMode, ca_pem: Option<&str>) -> Connection {
+        Connection {
+            engine: EngineKind::Postgres,
+            host: HostName::parse("localhost").unwrap(),
+            port: 5432,
+            user: UserName::parse("somebody").unwrap(),
+            password: "x".into(),
+            tls,
+            ca_pem: ca_pem.map(str::to_owned),
+            maintenance_database: DatabaseName::parse("postgres").unwrap(),
+            session: SessionTag { job: Uuid::nil(), epoch: 1 },
+            installation: Uuid::nil(),
+        }
+    }
+
+    #[test]
+    fn a_given_authority_is_the_only_one_that_is_trusted() {
+        assert_eq!(roots(&connection(TlsMode::VerifyFull, Some(AUTHORITY))).unwrap().len(), 1);
+        let two = format!("{AUTHORITY}\n{AUTHORITY}");
+        assert_eq!(roots(&connection(TlsMode::VerifyCa, Some(&two))).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_authority_that_cannot_be_read_is_an_error_and_not_the_systems() {
+        for bad in ["", "junk", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"] {
+            let error = client_config(&connection(TlsMode::VerifyFull, Some(bad))).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::TlsFailed, "{bad}");
+        }
+    }
+}
