@@ -258,6 +258,11 @@ impl Created {
         &self.database
     }
 
+    /// Whose restore it is.
+    pub fn job(&self) -> Uuid {
+        self.session.job
+    }
+
     /// The name it gets when it is whole.
     pub fn wanted(&self) -> &DatabaseName {
         &self.wanted
@@ -357,7 +362,11 @@ pub trait Engine: fmt::Debug + Send + Sync {
         properties: &DatabaseProperties,
     ) -> Result<(), EngineError>;
 
-    /// After a failed restore: drops the database, if it was not published and still carries this job's mark. It takes no
+    /// What restores of *other* jobs of this installation have not published or taken away, of jobs that run still too:
+    /// the caller asks about each job before it discards.
+    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError>;
+
+    /// After a failed restore: drops the database, if it was not published and still carries its job's mark. It takes no
     /// token: tidying up after a cancelled job must not be cancelled with it.
     async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError>;
 }

@@ -112,10 +112,9 @@ async fn a_worker_killed_between_the_last_step_and_the_record_has_done_it() {
     sqlx::query("SELECT pg_advisory_unlock(4711)").execute(&mut *holder).await.unwrap();
     let _next = app.worker("two").await;
     let ended = app.client.job_is(&job, "succeeded").await;
-    // Whichever attempt wrote the record, nothing was restored twice and nothing was taken away.
-    if ended["attempt"] == 2 {
-        assert_eq!(ended["result"]["adopted"], true, "{ended:#}");
-    }
+    // Nothing was restored twice and nothing was taken away.
+    assert_eq!(ended["attempt"], 2, "{ended:#}");
+    assert_eq!(ended["result"]["adopted"], true, "{ended:#}");
     is_whole(&restored, &job).await;
     assert_eq!(restored.text("SELECT count(*)::text FROM mine").await, "0");
     gate.close().await;
@@ -160,6 +159,40 @@ async fn what_a_kill_left_before_the_mark_is_dropped_only_while_it_is_empty() {
         assert!(error["message"].as_str().unwrap().contains("stays"), "{error:#}");
         assert!(database::exists(&stays.name).await, "{} was dropped", stays.name);
     }
+    gate.close().await;
+    app.holds().await;
+}
+
+#[tokio::test]
+async fn what_a_last_attempt_left_is_taken_away_by_the_next_restore() {
+    let mut app = App::spawn().await;
+    let (gate, source) = Gate::source().await;
+    let mut worker = app.worker("one").await;
+    let save = saved(&mut app, &source).await;
+    let running = app.restore(&save, &stack::fresh("new")).await;
+    let first = at_the_gate(&running, &[]).await;
+    one_attempt(&app).await;
+    let wanted = stack::fresh("new");
+    let dead = app.restore(&save, &wanted).await;
+    let left = at_the_gate(&dead, &[]).await;
+    worker.kill9().await;
+    let _next = app.worker("two").await;
+    // The other job goes on; this one had no other attempt.
+    let ended = app.client.job_until(&dead, "ended", |job| job["finished_at"].is_string()).await;
+    assert_eq!(ended["state"], "failed", "{ended:#}");
+    at_the_gate(&running, &[first]).await;
+    let restored = Database { name: stack::fresh("new") };
+    let next = app.restore(&save, &restored.name).await;
+    at_the_gate(&next, &[]).await;
+    assert!(!database::exists(&left).await, "{left} is still there");
+    assert_eq!(databases_of(&running).await.len(), 1, "the database of a running job was taken away");
+    gate.open().await;
+    for job in [&running, &next] {
+        app.client.job_is(job, "succeeded").await;
+    }
+    is_whole(&restored, &next).await;
+    let other: String = app.value(&format!("SELECT payload->>'database' FROM jobs WHERE id = '{running}'")).await;
+    drop(Database { name: other });
     gate.close().await;
     app.holds().await;
 }

@@ -176,6 +176,10 @@ impl Engine for Postgres {
         restore::publish(at, created, properties).await
     }
 
+    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError> {
+        cancellable(cancel, restore::left_behind(at)).await
+    }
+
     async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError> {
         restore::discard(at, &created).await
     }

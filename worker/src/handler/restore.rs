@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shared::{
-    db::{saves, work::Purpose},
+    db::{jobs, saves, work::Purpose},
+    id::JobId,
     job::{OwnerPolicy, PrivilegePolicy, RestoreJob},
     manifest::{self, Manifest, ManifestObject},
     name::Slug,
@@ -40,6 +41,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     };
     let engine = &job.ctx.postgres;
     engine.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
+    tidy(job, &at).await;
     let mut damaged = Vec::new();
     let last = stores.len().saturating_sub(1);
     for (n, (name, store)) in stores.iter().enumerate() {
@@ -70,6 +72,27 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
         format!("save {} has no good copy in a store of this worker", payload.save_id),
         "Start a worker that has the store.",
     ))
+}
+
+/// Takes away what restores of ended jobs left on this server: no attempt of theirs will come to do it. Whatever goes
+/// wrong here is no matter of this job.
+async fn tidy(job: &Job, at: &Connection) {
+    let engine = &job.ctx.postgres;
+    let tidied = async {
+        for left in engine.left_behind(at, &job.lease.cancel).await? {
+            let mut conn = job.ctx.pool.acquire().await?;
+            let row = jobs::get(&mut conn, JobId(left.job())).await?;
+            drop(conn);
+            if row.is_some_and(|row| row.state.is_terminal()) {
+                tracing::info!(database = %left.database(), left.job = %left.job(), "dropping what a restore of an ended job left");
+                engine.discard(at, left).await?;
+            }
+        }
+        Ok::<_, JobError>(())
+    };
+    if let Err(error) = tidied.await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "what ended restores left could not be taken away");
+    }
 }
 
 /// How an attempt ended well.

@@ -12,7 +12,9 @@
 //!    attempt finds its own job's mark under the wanted name and takes it for done. It is not dropped and made again,
 //!    because somebody may use it already.
 //!
-//! Dropped is only what carries a staging name of this job *and* this installation's mark of it (or, unmarked, is empty);
+//! What the killed worker of a *last* attempt left is taken away by the next restore on that server, once its job has ended.
+//!
+//! Dropped is only what carries a staging name of its job *and* this installation's mark of it (or, unmarked, is empty);
 //! never anything under a wanted name. An attempt that was thought dead and wakes up can rename its own database alone,
 //! since the epoch is part of the name.
 
@@ -26,7 +28,13 @@ mod settle;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::{create::create, drop::discard, mark::without_mark, publish::publish, settle::settle};
+pub(super) use self::{
+    create::create,
+    drop::{discard, left_behind},
+    mark::without_mark,
+    publish::publish,
+    settle::settle,
+};
 use super::{
     super::{Connection, Created, EngineError, Keep, Restore, RestoreOptions},
     Postgres, classify,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::name::DatabaseName;
 use sqlx::PgConnection;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -22,7 +23,29 @@ const SESSIONS_END: Duration = Duration::from_secs(20);
 pub(in super::super) async fn discard(at: &Connection, created: &Created) -> Result<(), EngineError> {
     let mut session = connect(at, &at.maintenance_database).await?;
     let Some(comment) = comment_of(&mut session, created.database.as_str()).await? else { return Ok(()) };
-    drop_proven(at, &mut session, &created.database, comment).await
+    drop_proven(at, &mut session, created.session.job, &created.database, comment).await
+}
+
+/// What restores of other jobs of this installation left on the server. Whether those jobs still run is not known here.
+pub(in super::super) async fn left_behind(at: &Connection) -> Result<Vec<Created>, EngineError> {
+    let mut session = connect(at, &at.maintenance_database).await?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
+          WHERE position('__hf_' IN datname) > 0 AND shobj_description(oid, 'pg_database') IS NOT NULL",
+    )
+    .fetch_all(&mut session)
+    .await
+    .map_err(query("looking for databases that were left behind"))?;
+    let ours = |(name, comment): (String, String)| {
+        let Mark { stage, installation, session } = Mark::find(&comment)?;
+        let is_left = stage == Stage::Restoring
+            && installation == at.installation
+            && session.job != at.session.job
+            && staging_epoch(&name, session.job) == Some(session.epoch);
+        let database = DatabaseName::parse(name).ok().filter(|_| is_left)?;
+        Some(Created { wanted: database.clone(), database, session })
+    };
+    Ok(rows.into_iter().filter_map(ours).collect())
 }
 
 /// Drops what older attempts of this job left under their staging names. A newer attempt's means that this one is dead.
@@ -46,7 +69,7 @@ pub(super) async fn drop_leftovers(
         }
         let expected = staging_name(wanted, SessionTag { epoch, ..at.session })?;
         if expected.as_str() == name {
-            drop_proven(at, session, &expected, comment).await?;
+            drop_proven(at, session, at.session.job, &expected, comment).await?;
         }
     }
     Ok(())
@@ -55,17 +78,19 @@ pub(super) async fn drop_leftovers(
 async fn drop_proven(
     at: &Connection,
     session: &mut PgConnection,
+    job: Uuid,
     staging: &DatabaseName,
     comment: Option<String>,
 ) -> Result<(), EngineError> {
-    let ours = match comment.as_deref().map(Mark::find) {
-        Some(Some(mark)) => mark.stage == Stage::Restoring && mark.is_of(at),
-        Some(None) => false,
-        // Killed between the creation and the mark: nothing can have been restored yet.
-        None => is_empty(at, staging).await?,
-    };
+    let ours = staging_epoch(staging.as_str(), job).is_some()
+        && match comment.as_deref().map(Mark::find) {
+            Some(Some(mark)) => mark.stage == Stage::Restoring && mark.is_of(at.installation, job),
+            Some(None) => false,
+            // Killed between the creation and the mark: nothing can have been restored yet.
+            None => is_empty(at, staging).await?,
+        };
     if !ours {
-        let message = format!("{:?} does not carry this job's mark and stays", staging.as_str());
+        let message = format!("{:?} does not carry the mark of job {job} and stays", staging.as_str());
         return Err(EngineError::new(ErrorCode::DatabaseExists, message));
     }
     let deadline = Instant::now() + SESSIONS_END;

@@ -33,7 +33,7 @@ pub(super) async fn find(
             .map_err(query("looking for the database"))?;
     let Some(comment) = comment else { return Ok(Found::Nothing) };
     let mark = comment.as_deref().and_then(Mark::find);
-    let ours = mark.filter(|mark| mark.stage == Stage::Restored && mark.is_of(at));
+    let ours = mark.filter(|mark| mark.stage == Stage::Restored && mark.is_of(at.installation, at.session.job));
     Ok(ours.map_or(Found::Foreign, Found::Ours))
 }
 

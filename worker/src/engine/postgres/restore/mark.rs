@@ -45,9 +45,9 @@ impl Mark {
         parts.next().is_none().then_some(Self { stage, installation, session: SessionTag { job, epoch } })
     }
 
-    /// Whether an attempt of this connection's job made it.
-    pub(super) fn is_of(&self, at: &Connection) -> bool {
-        self.installation == at.installation && self.session.job == at.session.job
+    /// Whether an attempt of this job made it.
+    pub(super) fn is_of(&self, installation: Uuid, job: Uuid) -> bool {
+        self.installation == installation && self.session.job == job
     }
 }
 
