@@ -6,7 +6,7 @@ STACK := deploy/dev/stack
 WITH_STACK := eval "$$($(STACK) env)";
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down serve cleanup check
+.PHONY: help demo test bench up down serve cleanup check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: up ## back up and restore a realistic auction system, end to end (SCALE=1 
 test: up ## every test, on the real servers of the stack
 	@cargo build --workspace --bins
 	@$(WITH_STACK) cargo test --workspace
+
+bench: up ## measure against PostgreSQL's own tools and write docs/performance.md (SCALE=5 is about 1 GB; bench/README.md)
+	@cargo build --release --workspace --bins
+	@$(WITH_STACK) HOLDFAST_BIN="$${HOLDFAST_BIN:-$${CARGO_TARGET_DIR:-target}/release}" bench/run
 
 up: ## start the development stack; installs what is missing
 	@$(STACK) up

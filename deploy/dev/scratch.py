@@ -1,6 +1,7 @@
 """A database with the schema of the migrations and nothing in it, on the stack, for as long as a tool needs it."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ class Failure(Exception):
     """Something that the person at the terminal can act on; printed without a traceback."""
 
 
+@functools.cache
 def stack_env():
     """The stack's HOLDFAST_DEV_* settings."""
     done = subprocess.run([REPO / "deploy/dev/stack", "env"], stdout=subprocess.PIPE, text=True, check=False)
@@ -59,8 +61,7 @@ def scratch_database():
     try:
         url = urllib.parse.urlunsplit(urllib.parse.urlsplit(server)._replace(path=f"/{name}"))
         psql(url, "-c", "CREATE SCHEMA apalis")
-        for path in migrations():
-            psql(url, "-1", "-f", str(path))
+        psql(url, *(f"--file={path}" for path in migrations()))
         yield url
     finally:
         psql(server, "-c", f"DROP DATABASE {name} WITH (FORCE)")

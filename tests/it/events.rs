@@ -256,6 +256,36 @@ async fn events_survive_a_restart_of_the_broker_and_wait_while_it_is_short_of_me
 }
 
 #[tokio::test]
+async fn a_broker_is_spoken_to_by_tls_and_only_if_the_named_authority_vouches_for_it() {
+    let database = Database::small().await;
+    let mut app = App::spawn().await;
+    let target = app.target(&database).await;
+    let exchange = stack::fresh("events");
+    let mut subscription = Subscription::open(&exchange, "#").await;
+    let trusting = |name: &str, ca: &str| WorkerSpec {
+        rabbit_url: Some(stack::setting("RABBIT_TLS_URL")),
+        envs: vec![("HOLDFAST__EVENTS__CA_FILE".to_owned(), stack::setting(ca))],
+        ..publishing(name, &exchange)
+    };
+    let mut wrong = app.worker_with(&trusting("a", "TARGET_WRONG_CA")).await;
+    let job = app.backup(&target).await;
+    app.client.job_is(&job, "succeeded").await;
+    until("the rows say why they wait", || async {
+        let why: i64 = app.value("SELECT count(*) FROM outbox WHERE last_error IS NOT NULL").await;
+        (why > 0).then_some(())
+    })
+    .await;
+    let published: i64 = app.value("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL").await;
+    assert_eq!(published, 0);
+    assert!(wrong.stop().await.success());
+    let _right = app.worker_with(&trusting("b", "TARGET_CA")).await;
+    let facts = all_published(&app).await;
+    arrived(&mut subscription, &facts).await;
+    app.holds().await;
+    subscription.close().await;
+}
+
+#[tokio::test]
 async fn without_a_broker_the_history_is_kept_and_readable() {
     let database = Database::small().await;
     let mut app = App::spawn().await;

@@ -7,6 +7,7 @@ pub mod child;
 pub mod clients;
 pub mod dump;
 pub mod error;
+mod output;
 pub mod postgres;
 pub mod process;
 pub mod redact;

@@ -87,6 +87,7 @@ pub fn start(config: &Config, installation: InstallationId, shutdown: &Shutdown)
         EventMode::Off => Box::new(Nowhere),
         EventMode::RabbitMq => Box::new(RabbitSink::new(Rabbit {
             url: config.events.url.clone().unwrap_or_default(),
+            ca_pem: config.events.ca_pem.clone(),
             exchange: config.events.exchange.clone(),
             unrouted: config.events.unrouted.clone(),
             unrouted_max_bytes: config.events.unrouted_max_bytes,

@@ -80,6 +80,8 @@ pub struct Stat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     pub bytes: u64,
+    /// BLAKE3 of the bytes as the store has read them again while they were written; none if they are still to be read.
+    pub read_back: Option<blake3::Hash>,
 }
 
 /// What a deletion found. Absent is not an error: deletions are repeated until they are known to be done.

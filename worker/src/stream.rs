@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Peak memory of a dump: `blocks` × 1 MiB (half raw, half stored; a block is shared by all copies), the zstd context
-//! (a few MiB at the low levels), and per copy what its store buffers (`file` nothing, `gridfs` two chunks).
+//! (a few MiB at the low levels), and per copy what its store buffers (`file` 1 MiB to read back, `gridfs` two chunks).
 //! Of a restore: `blocks`/2 × 1 MiB raw, the decoder's window (up to 8 MiB), and up to four pieces as the store delivers
 //! them (`file` 1 MiB, `gridfs` its chunk size).
 
@@ -25,12 +25,12 @@ pub use dump::{CopyResult, DumpPlan, Dumped, Tap, dump};
 pub use error::StreamError;
 pub use hash::{Blake3, Sha256, sha256};
 pub use progress::{Progress, StageTime};
-pub use restore::{Expected, Restored, read_back, restore, verify};
+pub use restore::{Expected, Restored, StoredBytes, read_back, restore, verify};
 
 /// Blocks per stream when nothing else is asked for: 16 MiB.
 pub const DEFAULT_BLOCKS: usize = 16;
 
-/// The cheapest of the usual levels, until a measurement says otherwise.
+/// As the configuration's default (docs/adr/0020-fast-enough-beside-the-database.md).
 pub const DEFAULT_LEVEL: i32 = 1;
 
 /// Hand-overs between stages hold at most this many blocks; the pools are the real bound.

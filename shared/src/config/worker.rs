@@ -64,7 +64,7 @@ impl Worker {
             stall: s.seconds("stall_s", 0.1..=86400.0),
             run_dir: s.get("run_dir", "a directory"),
             pg_bindirs: s.get("pg_bindirs", "a list of directories"),
-            zstd_level: i32::try_from(s.number("zstd_level", 1..=19)).unwrap_or(3),
+            zstd_level: i32::try_from(s.number("zstd_level", 1..=19)).unwrap_or(1),
             port_listen: super::http::listen(s, "port_listen", 8081),
         }
     }

@@ -11,7 +11,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, ReadBuf},
-    process::ChildStdout,
     time::Sleep,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -20,6 +19,7 @@ use crate::store::Whole;
 
 use super::{
     error::{EngineError, ErrorCode},
+    output::Output,
     postgres::archive::Archive,
     process::{Ended, Pipes, Process},
 };
@@ -134,7 +134,7 @@ impl Seen {
 pub struct DumpReader {
     /// What was read before the dump was handed out.
     head: io::Cursor<Vec<u8>>,
-    stdout: ChildStdout,
+    stdout: Output,
     exited: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs once the tool has exited and its pipe is open still.
     lingering: Option<Pin<Box<Sleep>>>,
@@ -204,7 +204,7 @@ impl Dump<Running> {
         let seen = Arc::new(Mutex::new(Seen::of(format)));
         let reader = DumpReader {
             head: io::Cursor::default(),
-            stdout: pipes.stdout,
+            stdout: Output::paced(pipes.stdout),
             exited: Box::pin(process.exited().cancelled_owned()),
             lingering: None,
             seen: Arc::clone(&seen),

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{child, error::Exit, redact::Redactor, secrets::SecretDir};
 
 /// Size asked for of the pipes to and from a tool: the default 64 KiB costs a wake-up per block.
-const PIPE_BYTES: usize = 1024 * 1024;
+pub(super) const PIPE_BYTES: usize = 1024 * 1024;
 /// How much of what a tool wrote to stderr is kept: the end of it.
 const STDERR_BYTES: usize = 4096;
 /// The time between TERM and KILL, unless told otherwise.

@@ -10,6 +10,7 @@ use lapin::{
     options::{
         BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
     },
+    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable, ShortString},
     uri::AMQPUri,
 };
@@ -32,6 +33,8 @@ const PERSISTENT: u8 = 2;
 #[derive(Debug, Clone)]
 pub struct Rabbit {
     pub url: SecretString,
+    /// PEM of the only authorities that are trusted for `amqps://`.
+    pub ca_pem: Option<String>,
     /// Durable topic exchange.
     pub exchange: String,
     /// Name of the fanout exchange and its queue for what nobody is bound for.
@@ -78,7 +81,10 @@ impl RabbitSink {
         let uri: AMQPUri = self.settings.url.expose_secret().parse().map_err(|_| EventError::Url)?;
         // No recovery by the library: it would re-send on its own, beside the outbox.
         let properties = ConnectionProperties::default().with_connection_name("holdfast-relay".into());
-        let connection = Connection::connect_uri(uri, properties).await.map_err(EventError::Connect)?;
+        let tls = OwnedTLSConfig { cert_chain: self.settings.ca_pem.clone(), ..OwnedTLSConfig::default() };
+        let runtime = lapin::runtime::default_runtime().map_err(EventError::Connect)?;
+        let connection =
+            Connection::connect_uri_with_config(uri, properties, tls, runtime).await.map_err(EventError::Connect)?;
         let channel = connection.create_channel().await.map_err(EventError::Connect)?;
         self.declare(&channel).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(EventError::Declare)?;

@@ -17,8 +17,8 @@ use crate::{
     engine::{Dump, Running},
     handler::{Job, JobError, backup::CopyOutcome},
     lease::Stop,
-    store::{self, ReadBack, Store, Upload, UploadRef, Whole},
-    stream::{self, DumpPlan, Progress, Sha256, StageTime, StreamError},
+    store::{self, ReadBack, Store, Stored, Upload, UploadRef, Whole},
+    stream::{self, Blake3, DumpPlan, Progress, StageTime, StoredBytes, StreamError},
 };
 
 /// How long the removal of a failed attempt's bytes may take; what is left then is gc's, by its rows.
@@ -154,9 +154,10 @@ impl Copies {
             sha256: dumped.sha256.0,
         };
         let whole = exited.whole();
+        let sent = StoredBytes { bytes: dumped.stored_bytes, blake3: dumped.stored_blake3 };
         for (store, upload) in dumped.uploads {
             let outcome = match upload {
-                Ok(upload) => self.commit(job, &store, upload, &whole, &key, facts).await,
+                Ok(upload) => self.commit(job, &store, upload, &whole, &key, sent).await,
                 Err(error) => Err(error.into()),
             };
             self.settle(&store, &key, outcome.map(|()| facts))?;
@@ -187,8 +188,9 @@ impl Copies {
             let store_name = self.stores[at].name.clone();
             self.stores[at].named.push(named);
             let written = async {
-                store::put(store.as_ref(), &key, &reference, bytes.clone(), &job.lease.cancel).await?;
-                check(job, store.as_ref(), &key, facts).await
+                let stored = store::put(store.as_ref(), &key, &reference, bytes.clone(), &job.lease.cancel).await?;
+                let sent = StoredBytes { bytes: length, blake3: Blake3(facts.blake3) };
+                check(job, store.as_ref(), &key, stored, sent).await
             };
             self.settle(&store_name, &key, written.await.map(|()| facts))?;
         }
@@ -258,11 +260,11 @@ impl Copies {
         upload: Box<dyn Upload>,
         whole: &Whole,
         key: &StoreKey,
-        facts: objects::StoredFacts,
+        sent: StoredBytes,
     ) -> Result<(), JobError> {
-        upload.commit(whole).await?;
+        let stored = upload.commit(whole).await?;
         match job.ctx.stores.get(store) {
-            Some(store) => check(job, store.as_ref(), key, facts).await,
+            Some(store) => check(job, store.as_ref(), key, stored, sent).await,
             None => Ok(()),
         }
     }
@@ -333,12 +335,18 @@ async fn name(job: &Job, save_id: SaveId, store: &dyn Store, part: &str, key: &S
     Ok(Named { id, key: key.clone(), at, facts: None })
 }
 
-async fn check(job: &Job, store: &dyn Store, key: &StoreKey, facts: objects::StoredFacts) -> Result<(), JobError> {
+async fn check(
+    job: &Job,
+    store: &dyn Store,
+    key: &StoreKey,
+    stored: Stored,
+    sent: StoredBytes,
+) -> Result<(), JobError> {
     if store.read_back() == ReadBack::Off {
         return Ok(());
     }
     let progress = Arc::new(Progress::default());
-    Ok(stream::read_back(store, key, facts.stored_bytes, Sha256(facts.sha256), progress, &job.lease.cancel).await?)
+    Ok(stream::read_back(store, key, stored, sent, progress, &job.lease.cancel).await?)
 }
 
 async fn abort(upload: stream::CopyResult) {

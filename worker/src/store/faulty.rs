@@ -217,7 +217,9 @@ impl Upload for FaultyUpload {
     }
 
     async fn commit(self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
-        answer(self.faulty.before(Op::Commit).await?, self.inner.commit(whole).await)
+        let stored = answer(self.faulty.before(Op::Commit).await?, self.inner.commit(whole).await)?;
+        // What goes wrong with reading must be met by the read-back too.
+        Ok(Stored { read_back: None, ..stored })
     }
 
     async fn abort(self: Box<Self>) -> Result<(), StoreError> {

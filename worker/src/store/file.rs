@@ -4,24 +4,26 @@
 //! Temporary files are removed by [`Store::discard`], driven by rows, never by age or at start: another worker may be
 //! writing into the same directory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
-use rustix::fs::{Advice, CWD, RenameFlags};
 use shared::id::InstallationId;
 use shared::name::{Slug, StoreKey};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Stored, Upload, UploadRef, Whole,
-    check_length,
-};
+use super::{ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Upload, UploadRef};
+
+mod tree;
+mod upload;
+
+use tree::{is_absent, make_dirs, rename_new, sync_dir, walk};
+use upload::FileUpload;
 
 const TMP: &str = ".tmp";
 const MARKER: &str = ".holdfast-store.json";
@@ -106,19 +108,11 @@ impl Store for FileStore {
         let open = temp.clone();
         let file = self
             .blocking("opening an upload for", key.to_string(), move |_| {
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&open)
+                let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&open)?;
+                Ok((file.try_clone()?, file))
             })
             .await?;
-        Ok(Box::new(FileUpload {
-            store: self.clone(),
-            key: key.clone(),
-            path,
-            temp,
-            file: Some(file),
-            written: 0,
-            done: false,
-            cancel: cancel.clone(),
-        }))
+        Ok(Box::new(FileUpload::new(self.clone(), key.clone(), path, temp, file, cancel.clone())))
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
@@ -259,162 +253,4 @@ impl FileStore {
             dir = parent;
         }
     }
-}
-
-#[derive(Debug)]
-struct FileUpload {
-    store: FileStore,
-    key: StoreKey,
-    path: PathBuf,
-    temp: PathBuf,
-    /// Absent while a write is under way, and for ever if that write was abandoned.
-    file: Option<File>,
-    written: u64,
-    done: bool,
-    cancel: CancellationToken,
-}
-
-impl FileUpload {
-    fn take_file(&mut self, doing: &'static str) -> Result<File, StoreError> {
-        let fault = if self.cancel.is_cancelled() { Fault::Cancelled } else { Fault::Failed };
-        if fault == Fault::Failed
-            && let Some(file) = self.file.take()
-        {
-            return Ok(file);
-        }
-        Err(StoreError::new(&self.store.name, doing, self.key.as_str(), fault))
-    }
-}
-
-#[async_trait]
-impl Upload for FileUpload {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        let mut file = self.take_file("writing")?;
-        let len = bytes.len() as u64;
-        let file = self
-            .store
-            .blocking("writing", self.key.to_string(), move |_| file.write_all(&bytes).map(|()| file))
-            .await?;
-        self.file = Some(file);
-        self.written += len;
-        Ok(())
-    }
-
-    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
-        let file = self.take_file("committing")?;
-        let (found, file) = self
-            .store
-            .blocking("committing", self.key.to_string(), move |_| {
-                file.sync_all()?;
-                // Clean pages are dropped so that the read-back reads the disk and not what was just written to memory.
-                rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).ok();
-                Ok((file.metadata()?.len(), file))
-            })
-            .await?;
-        check_length(&self.store.name, &self.key, found, self.written, whole)?;
-        let (temp, path) = (self.temp.clone(), self.path.clone());
-        self.store
-            .blocking("committing", self.key.to_string(), move |store| {
-                drop(file);
-                let parent = path.parent().unwrap_or(&store.root).to_owned();
-                // A deletion in the same tree may prune a directory between its making and the rename.
-                for _ in 0..3 {
-                    make_dirs(&store.root, &parent)?;
-                    match rename_new(&temp, &path) {
-                        Err(error) if is_absent(&error) && temp.exists() => {}
-                        other => return other.and_then(|()| sync_dir(&parent)),
-                    }
-                }
-                Err(io::Error::other("the directory vanishes as soon as it is made"))
-            })
-            .await?;
-        self.done = true;
-        Ok(Stored { bytes: self.written })
-    }
-
-    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.done = true;
-        self.file = None;
-        let temp = self.temp.clone();
-        self.store
-            .blocking("aborting", self.key.to_string(), move |_| match fs::remove_file(&temp) {
-                Err(error) if is_absent(&error) => Ok(()),
-                other => other,
-            })
-            .await
-    }
-}
-
-impl Drop for FileUpload {
-    fn drop(&mut self) {
-        if !self.done {
-            tracing::warn!(store = %self.store.name, key = %self.key, temp = %self.temp.display(), "upload dropped before its commit, its temporary file stays until gc");
-        }
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Renames without replacing. Where the file system knows no such rename (some network ones), a hard link does the same.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::io::Errno;
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
-        }
-        other => other.map_err(io::Error::from),
-    }
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Makes `dir` and its parents up to `root`, private to the worker, each durable in its own parent.
-fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
-    if dir == root || dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().unwrap_or(root);
-    make_dirs(root, parent)?;
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_dir(parent),
-    }
-}
-
-/// Files below `dir` in order of key. Only directories that can hold the prefix are entered.
-fn walk(dir: &Path, base: &str, prefix: &str, limit: usize, found: &mut Vec<Listed>) -> io::Result<()> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if base.is_empty() && (name == TMP || name == MARKER) {
-            continue;
-        }
-        let kind = entry.file_type()?;
-        // A directory sorts as its children do: by its name with the slash.
-        let key = if kind.is_dir() { format!("{base}{name}/") } else { format!("{base}{name}") };
-        entries.push((key, kind.is_dir(), entry));
-    }
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    for (key, is_dir, entry) in entries {
-        if found.len() >= limit {
-            break;
-        }
-        if is_dir {
-            if key.starts_with(prefix) || prefix.starts_with(&key) {
-                walk(&entry.path(), &key, prefix, limit, found)?;
-            }
-        } else if key.starts_with(prefix) {
-            match entry.metadata() {
-                Ok(meta) => found.push(Listed { key, bytes: meta.len() }),
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
 }

@@ -7,29 +7,27 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::bson::raw::RawBinaryRef;
-use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
+use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc};
 use mongodb::options::{
     Acknowledgment, ClientOptions, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 use mongodb::{Client, Collection, Database, IndexModel};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use shared::id::InstallationId;
 use shared::name::{Slug, StoreKey};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Stored, Upload, UploadRef, Whole,
-    check_length,
-};
+use super::{ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, StoreError, Upload, UploadRef};
 
 mod fault;
+mod reading;
+mod upload;
+
 use fault::from_driver;
+use reading::Reading;
+use upload::GridFsUpload;
 
 const MARKER_ID: &str = "marker";
 /// What one answer of the server may carry when reading; servers other than mongod do not limit it themselves.
@@ -58,14 +56,6 @@ pub struct GridFsStore {
     chunks: Collection<RawDocumentBuf>,
     own: Collection<Document>,
     indexed: Arc<OnceCell<()>>,
-}
-
-#[derive(Serialize)]
-struct Chunk<'a> {
-    _id: ObjectId,
-    files_id: &'a str,
-    n: i32,
-    data: RawBinaryRef<'a>,
 }
 
 impl GridFsStore {
@@ -191,16 +181,7 @@ impl Store for GridFsStore {
         {
             return Err(StoreError::new(&self.name, context, at.as_str(), Fault::Exists));
         }
-        Ok(Box::new(GridFsUpload {
-            store: self.clone(),
-            key: key.clone(),
-            at: at.clone(),
-            pending: BytesMut::new(),
-            n: 0,
-            written: 0,
-            state: State::Open,
-            cancel: cancel.clone(),
-        }))
+        Ok(Box::new(GridFsUpload::new(self.clone(), key.clone(), at.clone(), cancel.clone())))
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
@@ -293,185 +274,5 @@ impl Store for GridFsStore {
         }
         let held = self.marker().await?;
         held.ok_or_else(|| StoreError::new(&self.name, "claiming", "", Fault::Failed))
-    }
-}
-
-struct Reading {
-    store: GridFsStore,
-    key: StoreKey,
-    cursor: mongodb::Cursor<RawDocumentBuf>,
-    n: i64,
-    left: u64,
-    cancel: CancellationToken,
-}
-
-impl Reading {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
-        let name = self.store.name.clone();
-        let place = self.key.as_str();
-        let damaged = |detail: String| StoreError::new(&name, "reading", place, Fault::Corrupt { detail });
-        let more = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(StoreError::new(&name, "reading", place, Fault::Cancelled)),
-            more = self.cursor.advance() => more.map_err(self.store.error("reading", place))?,
-        };
-        if !more {
-            return if self.left == 0 {
-                Ok(None)
-            } else {
-                Err(damaged(format!("the last {} bytes are missing", self.left)))
-            };
-        }
-        let chunk = self.cursor.current();
-        let n = match chunk.get("n") {
-            Ok(Some(n)) => n.as_i64().or_else(|| n.as_i32().map(i64::from)),
-            _ => None,
-        };
-        if n != Some(self.n) {
-            return Err(damaged(format!("chunk {} is missing", self.n)));
-        }
-        let bytes = chunk.get_binary("data").map_err(|_| damaged(format!("chunk {} has no data", self.n)))?.bytes;
-        let Some(left) = self.left.checked_sub(bytes.len() as u64).filter(|_| !bytes.is_empty()) else {
-            return Err(damaged(format!("chunk {} does not fit the recorded length", self.n)));
-        };
-        let bytes = Bytes::copy_from_slice(bytes);
-        (self.n, self.left) = (self.n + 1, left);
-        Ok(Some((bytes, self)))
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    /// A write failed or was abandoned: what is in the store is unknown, so nothing may be committed.
-    Broken,
-    Done,
-}
-
-#[derive(Debug)]
-struct GridFsUpload {
-    store: GridFsStore,
-    key: StoreKey,
-    at: UploadRef,
-    pending: BytesMut,
-    n: i32,
-    written: u64,
-    state: State,
-    cancel: CancellationToken,
-}
-
-impl GridFsUpload {
-    fn fault(&self, doing: &'static str, fault: Fault) -> StoreError {
-        StoreError::new(&self.store.name, doing, self.key.as_str(), fault)
-    }
-
-    fn require_open(&self, doing: &'static str) -> Result<(), StoreError> {
-        if self.cancel.is_cancelled() {
-            return Err(self.fault(doing, Fault::Cancelled));
-        }
-        if self.state == State::Open { Ok(()) } else { Err(self.fault(doing, Fault::Failed)) }
-    }
-
-    async fn insert_chunk(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let data = RawBinaryRef { subtype: BinarySubtype::Generic, bytes };
-        let chunk = Chunk { _id: ObjectId::new(), files_id: self.at.as_str(), n: self.n, data };
-        let chunks = self.store.chunks.clone_with_type::<Chunk<'_>>();
-        self.state = State::Broken;
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(self.fault("writing", Fault::Cancelled)),
-            done = chunks.insert_one(&chunk) => done.map_err(self.store.error("writing", self.key.as_str()))?,
-        };
-        self.state = State::Open;
-        self.n += 1;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-
-    async fn publish(&mut self, whole: &Whole) -> Result<Stored, StoreError> {
-        self.require_open("committing")?;
-        let rest = std::mem::take(&mut self.pending);
-        if !rest.is_empty() {
-            self.insert_chunk(&rest).await?;
-        }
-        check_length(&self.store.name, &self.key, self.written, self.written, whole)?;
-        let error = || self.store.error("committing", self.key.as_str());
-        // A worker that was stopped for long may find its chunks discarded.
-        let held = self.store.chunks.count_documents(doc! { "files_id": self.at.as_str() }).await.map_err(error())?;
-        if i64::try_from(held).ok() != Some(i64::from(self.n)) {
-            let detail = format!("{held} of {} chunks are there", self.n);
-            return Err(self.fault("committing", Fault::Incomplete { detail }));
-        }
-        if !self.store.find("committing", &self.key).await?.is_empty() {
-            return Err(self.fault("committing", Fault::Exists));
-        }
-        let chunk_bytes = i32::try_from(self.store.chunk_bytes).unwrap_or(i32::MAX);
-        let file = doc! {
-            "_id": self.at.as_str(),
-            "length": i64::try_from(self.written).unwrap_or(i64::MAX),
-            "chunkSize": chunk_bytes,
-            "uploadDate": DateTime::now(),
-            "filename": self.key.as_str(),
-        };
-        self.store.files.insert_one(file).await.map_err(error())?;
-        // Two workers that commit one key at the same instant both see the other's here, and both withdraw.
-        if self.store.find("committing", &self.key).await?.len() > 1 {
-            self.store.files.delete_one(doc! { "_id": self.at.as_str() }).await.map_err(error())?;
-            return Err(self.fault("committing", Fault::Exists));
-        }
-        Ok(Stored { bytes: self.written })
-    }
-}
-
-#[async_trait]
-impl Upload for GridFsUpload {
-    async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
-        self.require_open("writing")?;
-        let size = self.store.chunk_bytes as usize;
-        while !bytes.is_empty() {
-            if self.pending.is_empty() && bytes.len() >= size {
-                let chunk = bytes.split_to(size);
-                self.insert_chunk(&chunk).await?;
-                continue;
-            }
-            self.pending.reserve(size - self.pending.len());
-            let room = (size - self.pending.len()).min(bytes.len());
-            self.pending.extend_from_slice(&bytes.split_to(room));
-            if self.pending.len() == size {
-                let mut chunk = std::mem::take(&mut self.pending);
-                self.insert_chunk(&chunk).await?;
-                chunk.clear();
-                self.pending = chunk;
-            }
-        }
-        Ok(())
-    }
-
-    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
-        let published = self.publish(whole).await;
-        match &published {
-            Ok(_) => self.state = State::Done,
-            Err(error) if *error.fault() == Fault::Exists => {
-                let files_id = self.at.as_str().into();
-                self.store.drop_chunks("withdrawing", &files_id).await?;
-                self.state = State::Done;
-            }
-            // Whether the file became visible is unknown: its chunks stay.
-            Err(_) => self.state = State::Broken,
-        }
-        published
-    }
-
-    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.state = State::Done;
-        self.store.discard(&self.key, &self.at).await
-    }
-}
-
-impl Drop for GridFsUpload {
-    fn drop(&mut self) {
-        if self.state != State::Done {
-            tracing::warn!(store = %self.store.name, key = %self.key, files_id = %self.at, "upload dropped before its commit, its chunks stay until gc");
-        }
     }
 }

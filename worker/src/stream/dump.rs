@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use shared::name::Slug;
@@ -11,7 +9,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 
 use super::hash::{RawHash, StoredHash};
 use super::progress::{Watch, bottleneck};
@@ -21,8 +18,11 @@ use super::{
 };
 use crate::store::{StoreError, Upload};
 
-/// How long cleaning up after a failure may take; what is left then is gc's.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+mod compress;
+mod fan;
+
+use compress::compress;
+use fan::{Fan, abort_all};
 
 /// Sees every raw block in order, on a thread of its own (the inventory). It keeps its result where the caller finds it;
 /// after the stream it has been dropped.
@@ -63,6 +63,8 @@ pub struct Dumped {
     pub blake3: Blake3,
     pub stored_bytes: u64,
     pub sha256: Sha256,
+    /// For the read-back: the same bytes as `sha256`, and a third of its price where the processor has no SHA instructions.
+    pub stored_blake3: Blake3,
     pub stages: Vec<StageTime>,
     /// The busiest stage.
     pub bottleneck: String,
@@ -91,7 +93,7 @@ pub async fn dump(
     let gauges = [raw_pool.gauge(), stored_pool.gauge()];
 
     let names: Vec<Slug> = copies.iter().map(|(name, _)| name.clone()).collect();
-    let fan = Fan { alive: Arc::new(AtomicUsize::new(copies.len())), required, stop: stop.clone() };
+    let fan = Fan::new(copies.len(), required, stop.clone());
     let mut tasks = JoinSet::new();
     let mut outputs = Vec::new();
     for (at, (name, upload)) in copies.into_iter().enumerate() {
@@ -127,7 +129,7 @@ pub async fn dump(
         None => None,
     };
     let compressed = join("zstd", compressing).await?;
-    let (stored, sha_time) = join("sha256", summing).await?;
+    let (stored, again, sha_time) = join("sha256", summing).await?;
     let mut ended = Vec::with_capacity(names.len());
     while let Some(copy) = tasks.join_next().await {
         ended.push(copy.map_err(|_| StreamError::StageDied { stage: "copy" })?);
@@ -154,6 +156,7 @@ pub async fn dump(
         raw_bytes: raw.bytes,
         blake3: raw.digest(),
         stored_bytes: stored.bytes,
+        stored_blake3: again.digest(),
         sha256: stored.digest(),
         bottleneck: bottleneck(&stages),
         stages,
@@ -227,7 +230,7 @@ fn check_magic(magic: &[u8], block: &Block) -> Result<(), StreamError> {
 }
 
 fn hash(mut input: Receiver<Bytes>, output: &Sender<Bytes>) -> (RawHash, StageTime) {
-    let mut watch = Watch::start("blake3");
+    let mut watch = Watch::of_thread("blake3");
     let mut hash = RawHash::default();
     while let Some(block) = input.blocking_recv() {
         watch.was_waiting();
@@ -242,7 +245,7 @@ fn hash(mut input: Receiver<Bytes>, output: &Sender<Bytes>) -> (RawHash, StageTi
 }
 
 fn inventory(mut tap: Tap, mut input: Receiver<Bytes>, output: &Sender<Bytes>) -> StageTime {
-    let mut watch = Watch::start("inventory");
+    let mut watch = Watch::of_thread("inventory");
     while let Some(block) = input.blocking_recv() {
         watch.was_waiting();
         tap(&block);
@@ -255,84 +258,17 @@ fn inventory(mut tap: Tap, mut input: Receiver<Bytes>, output: &Sender<Bytes>) -
     watch.time()
 }
 
-fn compress(
-    level: i32,
+fn sum(
     mut input: Receiver<Bytes>,
-    output: &Sender<Bytes>,
-    pool: BlockPool,
-) -> Result<StageTime, StreamError> {
-    let mut watch = Watch::start("zstd");
-    let mut encoder = Encoder::new(level).map_err(StreamError::Compress)?;
-    // So that `zstd -d` alone notices damage.
-    encoder.set_parameter(CParameter::ChecksumFlag(true)).map_err(StreamError::Compress)?;
-    let mut out = Packer { pool, block: None, output };
-    watch.was_busy();
-    while let Some(raw) = input.blocking_recv() {
-        watch.was_waiting();
-        let mut source = InBuffer::around(&raw[..]);
-        while source.pos() < raw.len() {
-            if !out.step(&mut watch, |target| encoder.run(&mut source, target))?.1 {
-                return Ok(watch.time());
-            }
-        }
-    }
-    watch.was_waiting();
-    loop {
-        let (left, open) = out.step(&mut watch, |target| encoder.finish(target, true))?;
-        if left == 0 || !open {
-            break;
-        }
-    }
-    if let Some(block) = out.block.take().filter(|block| !block.is_empty()) {
-        // Closed means that the copies failed, which they report themselves.
-        output.blocking_send(block.freeze()).ok();
-    }
-    watch.was_waiting();
-    Ok(watch.time())
-}
-
-/// Fills whole blocks with what zstd produces.
-struct Packer<'a> {
-    pool: BlockPool,
-    block: Option<Block>,
-    output: &'a Sender<Bytes>,
-}
-
-impl Packer<'_> {
-    /// One step of the encoder into the current block; `false` when nobody takes the output any more.
-    fn step(
-        &mut self,
-        watch: &mut Watch,
-        encode: impl FnOnce(&mut OutBuffer<'_, [u8]>) -> std::io::Result<usize>,
-    ) -> Result<(usize, bool), StreamError> {
-        let mut block = if let Some(block) = self.block.take() {
-            block
-        } else {
-            let block = self.pool.blocking_take();
-            watch.was_waiting();
-            block
-        };
-        let mut target = OutBuffer::around(block.spare());
-        let left = encode(&mut target).map_err(StreamError::Compress)?;
-        let written = target.pos();
-        block.advance(written);
-        watch.was_busy();
-        if !block.is_full() {
-            self.block = Some(block);
-            return Ok((left, true));
-        }
-        let open = self.output.blocking_send(block.freeze()).is_ok();
-        watch.was_waiting();
-        Ok((left, open))
-    }
-}
-
-fn sum(mut input: Receiver<Bytes>, mut outputs: Vec<Sender<Bytes>>, progress: &Progress) -> (StoredHash, StageTime) {
-    let mut watch = Watch::start("sha256");
-    let mut hash = StoredHash::new();
+    mut outputs: Vec<Sender<Bytes>>,
+    progress: &Progress,
+) -> (StoredHash, RawHash, StageTime) {
+    let mut watch = Watch::of_thread("sha256");
+    let (mut hash, mut again) = (StoredHash::new(), RawHash::default());
     while let Some(block) = input.blocking_recv() {
         watch.was_waiting();
         hash.update(&block);
+        again.update(&block);
         watch.was_busy();
         outputs.retain(|output| output.blocking_send(block.clone()).is_ok());
         if outputs.is_empty() {
@@ -341,87 +277,5 @@ fn sum(mut input: Receiver<Bytes>, mut outputs: Vec<Sender<Bytes>>, progress: &P
         progress.stored(block.len());
     }
     watch.was_waiting();
-    (hash, watch.time())
-}
-
-struct Copied {
-    at: usize,
-    result: CopyResult,
-    time: StageTime,
-}
-
-/// Counts the copies that are left, and stops the stream when they are too few.
-#[derive(Clone)]
-struct Fan {
-    alive: Arc<AtomicUsize>,
-    required: usize,
-    stop: CancellationToken,
-}
-
-impl Fan {
-    async fn copy(self, at: usize, name: Slug, mut upload: Box<dyn Upload>, mut input: Receiver<Bytes>) -> Copied {
-        let mut watch = Watch::start(format!("copy:{name}"));
-        let work = async {
-            while let Some(block) = input.recv().await {
-                watch.was_waiting();
-                upload.write(block).await?;
-                watch.was_busy();
-            }
-            watch.was_waiting();
-            Ok(())
-        };
-        let written = tokio::select! {
-            biased;
-            // The bytes end where they are; `dump` aborts the upload and says why.
-            () = self.stop.cancelled() => Ok(()),
-            written = work => written,
-        };
-        drop(input);
-        let result = match written {
-            Ok(()) => Ok(upload),
-            Err(error) => {
-                if self.alive.fetch_sub(1, Ordering::SeqCst) <= self.required {
-                    self.stop.cancel();
-                }
-                abort(&name, upload).await;
-                Err(error)
-            }
-        };
-        Copied { at, result, time: watch.time() }
-    }
-
-    /// An error if too few copies are left, with the cause of the last one lost.
-    fn judge(&self, names: &[Slug], ended: &mut Vec<Copied>) -> Result<(), StreamError> {
-        let good = ended.iter().filter(|copy| copy.result.is_ok()).count();
-        if good >= self.required {
-            return Ok(());
-        }
-        let Some(lost) = ended.iter().position(|copy| copy.result.is_err()).map(|at| ended.remove(at)) else {
-            return Err(StreamError::TooFewCopies { required: self.required, given: good });
-        };
-        let store = names.get(lost.at).map(ToString::to_string).unwrap_or_default();
-        match lost.result {
-            Err(source) => Err(StreamError::Copies { required: self.required, good, store, source }),
-            Ok(_) => Ok(()),
-        }
-    }
-}
-
-async fn abort_all(ended: Vec<Copied>) {
-    for copy in ended {
-        if let Ok(upload) = copy.result {
-            let (_, store) = copy.time.name.split_once(':').unwrap_or_default();
-            abort(store, upload).await;
-        }
-    }
-}
-
-async fn abort(store: impl fmt::Display, upload: Box<dyn Upload>) {
-    match tokio::time::timeout(ABORT_TIMEOUT, upload.abort()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%store, error = &error as &dyn std::error::Error, "aborting an upload failed, gc will remove it");
-        }
-        Err(_) => tracing::warn!(%store, "aborting an upload took too long, gc will remove it"),
-    }
+    (hash, again, watch.time())
 }

@@ -51,13 +51,13 @@ macro_rules! digest {
 }
 
 digest! {
-    /// BLAKE3 of the raw bytes, 64 hex digits as text.
+    /// BLAKE3, 64 hex digits as text: of the raw bytes where nothing else is said.
     Blake3,
     /// SHA-256 of the stored bytes, 64 hex digits as text: what `sha256sum` prints.
     Sha256,
 }
 
-/// Counts and hashes raw bytes.
+/// Counts bytes and takes their BLAKE3.
 #[derive(Debug, Default)]
 pub(super) struct RawHash {
     hasher: Box<blake3::Hasher>,
@@ -75,7 +75,7 @@ impl RawHash {
     }
 }
 
-/// Counts and hashes stored bytes.
+/// Counts bytes and takes their SHA-256.
 pub(super) struct StoredHash {
     context: ring::digest::Context,
     pub(super) bytes: u64,

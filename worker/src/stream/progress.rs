@@ -76,6 +76,9 @@ pub struct StageTime {
     pub busy_ms: u64,
     /// Time spent waiting for the stages before and after.
     pub wait_ms: u64,
+    /// CPU time of the stage's thread; absent for stages without one of their own (`source`, `copy:…`, `store`, `sink`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
 }
 
 /// The stage that set the pace: the busiest.
@@ -90,11 +93,19 @@ pub(super) struct Watch {
     lap: Instant,
     busy: Duration,
     wait: Duration,
+    /// What the stage's own thread had used of the CPU before.
+    cpu_before: Option<Duration>,
 }
 
 impl Watch {
+    /// For a stage that shares its threads with others.
     pub(super) fn start(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), lap: Instant::now(), busy: Duration::ZERO, wait: Duration::ZERO }
+        Self { name: name.into(), lap: Instant::now(), busy: Duration::ZERO, wait: Duration::ZERO, cpu_before: None }
+    }
+
+    /// For a stage with a thread of its own, started and read there.
+    pub(super) fn of_thread(name: impl Into<Arc<str>>) -> Self {
+        Self { cpu_before: thread_cpu(), ..Self::start(name) }
     }
 
     pub(super) fn was_busy(&mut self) {
@@ -109,6 +120,13 @@ impl Watch {
 
     pub(super) fn time(&self) -> StageTime {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        StageTime { name: self.name.to_string(), busy_ms: ms(self.busy), wait_ms: ms(self.wait) }
+        let cpu = self.cpu_before.and_then(|before| thread_cpu()?.checked_sub(before));
+        StageTime { name: self.name.to_string(), busy_ms: ms(self.busy), wait_ms: ms(self.wait), cpu_ms: cpu.map(ms) }
     }
+}
+
+/// What the calling thread has used of the CPU; none where the kernel does not tell.
+fn thread_cpu() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }

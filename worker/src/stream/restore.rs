@@ -14,7 +14,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use super::hash::{RawHash, StoredHash};
 use super::progress::{Watch, bottleneck};
 use super::{Blake3, BlockPool, DEFAULT_BLOCKS, HAND_OVER, Progress, Sha256, StageTime, StreamError, join};
-use crate::store::{ByteStream, Store};
+use crate::store::{ByteStream, Store, Stored};
 
 /// What the record says of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub struct Expected {
     pub stored_bytes: u64,
     pub sha256: Sha256,
     pub raw_bytes: u64,
+    pub blake3: Blake3,
+}
+
+/// What was sent to a store, as the stream counted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBytes {
+    pub bytes: u64,
     pub blake3: Blake3,
 }
 
@@ -130,27 +137,45 @@ pub async fn verify(
     restore(stored, expected, tokio::io::sink(), progress, cancel).await
 }
 
-/// Reads an object back right after its commit and checks what the store now holds, without decompressing it.
+/// Checks what a store holds right after its commit, without decompressing it: by what the store has itself read again
+/// while it was written, else by reading it now.
 pub async fn read_back(
     store: &dyn Store,
     key: &StoreKey,
-    stored_bytes: u64,
-    sha256: Sha256,
+    committed: Stored,
+    expected: StoredBytes,
     progress: Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<(), StreamError> {
+    let agree = |bytes, found| {
+        differ("stored length", expected.bytes, bytes)?;
+        differ("BLAKE3 of the stored bytes", expected.blake3, found)
+    };
+    if let Some(found) = committed.read_back {
+        return agree(committed.bytes, Blake3(found.into()));
+    }
     let work = async {
-        let stored = store.read(key, cancel).await.map_err(StreamError::Store)?;
-        let (to_sha, from_store) = mpsc::channel(1);
-        let (to_none, none) = mpsc::channel(1);
-        drop(none);
-        let summing = spawn_blocking(move || sum(from_store, &to_none, stored_bytes));
-        let fetched = fetch(stored, to_sha, progress).await;
-        let summed = join("sha256", summing).await?;
-        fetched?;
-        let (stored, _) = summed?;
-        differ("stored length", stored_bytes, stored.bytes)?;
-        differ("SHA-256 of the stored bytes", sha256, stored.digest())
+        let mut stored = store.read(key, cancel).await.map_err(StreamError::Store)?;
+        let (to_hash, mut from_store) = mpsc::channel::<Bytes>(1);
+        let hashing = spawn_blocking(move || {
+            let mut hash = RawHash::default();
+            while let Some(block) = from_store.blocking_recv() {
+                hash.update(&block);
+            }
+            hash
+        });
+        let mut bytes = 0;
+        while let Some(block) = stored.next().await {
+            let block = block.map_err(StreamError::Store)?;
+            bytes += block.len() as u64;
+            progress.stored(block.len());
+            // More than was written need not be read to its end.
+            if bytes > expected.bytes || to_hash.send(block).await.is_err() {
+                break;
+            }
+        }
+        drop(to_hash);
+        agree(bytes, join("read-back", hashing).await?.digest())
     };
     tokio::select! {
         biased;
@@ -207,7 +232,7 @@ fn sum(
     output: &Sender<Bytes>,
     expected: u64,
 ) -> Result<(StoredHash, StageTime), StreamError> {
-    let mut watch = Watch::start("sha256");
+    let mut watch = Watch::of_thread("sha256");
     let mut hash = StoredHash::new();
     while let Some(block) = input.blocking_recv() {
         watch.was_waiting();
@@ -226,7 +251,7 @@ fn sum(
 fn expand(mut input: Receiver<Bytes>, output: &Sender<Bytes>, mut pool: BlockPool) -> Result<StageTime, StreamError> {
     let damaged =
         |found: String| StreamError::Corrupt { what: "zstd frame", expected: "a whole one".to_owned(), found };
-    let mut watch = Watch::start("unzstd");
+    let mut watch = Watch::of_thread("unzstd");
     let mut decoder = Decoder::new().map_err(StreamError::Compress)?;
     let mut current = pool.blocking_take();
     // What the decoder still wants: nothing at the end of a frame.
@@ -272,7 +297,7 @@ fn hash(
     output: &Sender<Bytes>,
     expected: u64,
 ) -> Result<(RawHash, StageTime), StreamError> {
-    let mut watch = Watch::start("blake3");
+    let mut watch = Watch::of_thread("blake3");
     let mut hash = RawHash::default();
     while let Some(block) = input.blocking_recv() {
         watch.was_waiting();

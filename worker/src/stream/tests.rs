@@ -101,12 +101,54 @@ async fn sizes_round_trip() {
             let (found, done) = bench.restore(&*bench.disk, &key, expected).await;
             done.unwrap();
             assert!(found == raw, "{key} came back changed");
-            let key = StoreKey::parse(key).unwrap();
-            read_back(&*bench.disk, &key, expected.stored_bytes, expected.sha256, Arc::default(), &bench.cancel)
-                .await
-                .unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn the_read_back_finds_what_the_store_did_to_the_bytes() {
+    let bench = Bench::new().await;
+    let raw = noise(40 * MIB);
+    let flip = |block| (Op::ReadBlock, block, Mischief::FlipBit(77));
+    let short = (Op::Write, 9, Mischief::ShortWrite(MIB - 1));
+    for (n, (what, good)) in
+        [(None, true), (Some(short), false), (Some(flip(1)), false), (Some(flip(40)), false)].into_iter().enumerate()
+    {
+        // The first writes straight to the disk, whose store reads back while it writes.
+        let store = match what.clone() {
+            None => Arc::clone(&bench.disk),
+            Some((op, at, what)) => bench.faulty(op, at, what),
+        };
+        let name = format!("{n}");
+        let copy = bench.upload(&*store, &name).await;
+        let dumped = bench.dump(&raw, vec![copy], 1).await.unwrap();
+        let sent = StoredBytes { bytes: dumped.stored_bytes, blake3: dumped.stored_blake3 };
+        let (_, upload) = dumped.uploads.into_iter().next().unwrap();
+        let stored = upload.unwrap().commit(&Whole::of_exit()).await.unwrap();
+        assert_eq!(stored.read_back.is_some(), what.is_none());
+        let key = StoreKey::parse(name).unwrap();
+        let checked = read_back(&*store, &key, stored, sent, Arc::default(), &bench.cancel).await;
+        assert_eq!(checked.is_ok(), good, "{what:?}: {checked:?}");
+        assert!(good || checked.unwrap_err().code() == "object_corrupt");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_under_the_upload_is_not_taken_for_what_was_sent() {
+    let bench = Bench::new().await;
+    let raw = noise(40 * MIB);
+    let copy = bench.upload(&*bench.disk, "a").await;
+    let temp = std::fs::read_dir(bench.dir.path().join(".tmp")).unwrap().next().unwrap().unwrap().path();
+    let dumped = bench.dump(&raw, vec![copy], 1).await.unwrap();
+    // The last window is read when the upload is committed: until then anybody may have written there.
+    let file = std::fs::OpenOptions::new().write(true).open(temp).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", dumped.stored_bytes - 1).unwrap();
+    let sent = StoredBytes { bytes: dumped.stored_bytes, blake3: dumped.stored_blake3 };
+    let (_, upload) = dumped.uploads.into_iter().next().unwrap();
+    let stored = upload.unwrap().commit(&Whole::of_exit()).await.unwrap();
+    let key = StoreKey::parse("a").unwrap();
+    let checked = read_back(&*bench.disk, &key, stored, sent, Arc::default(), &bench.cancel).await;
+    assert_eq!(checked.unwrap_err().code(), "object_corrupt");
 }
 
 #[tokio::test]

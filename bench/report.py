@@ -1,0 +1,167 @@
+"""Figures as a table for the terminal and as docs/performance.md."""
+
+import datetime
+import math
+import os
+import statistics
+import subprocess
+
+from stack import REPO, machine
+
+DUMP_LIMIT, MEMORY_LIMIT, START_LIMIT = 1.15, 64, 0.050
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Ratio:
+    """Rounds of Holdfast against the floor of the same round."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def of(self, key="inside"):
+        return [done[key] / floor.wall for done, floor in self.rows]
+
+    def median(self, key):
+        return statistics.median(done[key] for done, _ in self.rows)
+
+    def floor(self, key):
+        return statistics.median(getattr(floor, key) for _, floor in self.rows)
+
+    def result(self, key):
+        return self.rows[0][0]["job"]["result"][key]
+
+    def stages(self):
+        """(stage, median seconds busy, waiting, on the CPU or None), in the order of the stream."""
+        results = [done["job"]["result"]["stages"] for done, _ in self.rows]
+        for at, stage in enumerate(results[0]):
+            middle = lambda key: statistics.median(result[at][key] for result in results) / 1000
+            yield stage["name"], middle("busy_ms"), middle("wait_ms"), middle("cpu_ms") if "cpu_ms" in stage else None
+
+
+def spread(values, digits=2):
+    """min / median / max"""
+    return " / ".join(f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+
+
+def percentile(values, share):
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def verdict(good):
+    return "yes" if good else "**no**"
+
+
+def requirements(found):
+    """(what, figure, requirement, met) of everything that must hold."""
+    ratios = found["disk"].of()
+    yield ("backup to the file store ÷ `pg_dump -Fc -Z0 > /dev/null`, wall, min / median / max", spread(ratios),
+           f"median ≤ {DUMP_LIMIT}", statistics.median(ratios) <= DUMP_LIMIT)
+    for key, note in (("memory", ""), ("memory_large", ", large")):
+        if key in found:
+            peak, raw = found[key]["peak_mib"], found[key]["raw"]
+            yield (f"peak RSS of a worker with one job, {raw / 1e9:.1f} GB of dump", f"{peak:.0f} MiB",
+                   f"≤ {MEMORY_LIMIT} MiB", peak <= MEMORY_LIMIT)
+    queued = [1000 * value for value in found["queued"]]
+    figure = f"{statistics.median(queued):.0f} / {percentile(queued, 0.95):.0f} / {max(queued):.0f} ms"
+    yield (f"enqueue → started, {len(queued)} jobs, median / p95 / max", figure, f"median ≤ {START_LIMIT * 1000:.0f} ms",
+           statistics.median(queued) <= 1000 * START_LIMIT)
+
+
+def comparisons(found):
+    """(what, wall ratios, seconds, floor seconds, CPU of worker / tool / server, floor CPU of tool / server)"""
+    names = {"disk": "backup, file store", "grid": "backup, GridFS", "restore": "restore into a new database"}
+    rows = [(name, found[key]) for key, name in names.items() if key in found]
+    rows += [(f"backup, file store, zstd level {level}", ratio) for level, ratio in found["levels"].items()]
+    for name, ratio in rows:
+        yield (name, spread(ratio.of()), spread(ratio.of("outside")), f"{ratio.median('inside'):.1f}", f"{ratio.floor('wall'):.1f}",
+               f"{ratio.median('worker_cpu'):.1f} + {ratio.median('tool_cpu'):.1f} + {ratio.median('server_cpu'):.1f}",
+               f"{ratio.floor('cpu'):.1f} + {ratio.floor('server_cpu'):.1f}",
+               f"{ratio.result('raw_bytes') / 1e6 / ratio.median('inside'):.0f}", f"{ratio.result('stored_bytes') / 1e6:.0f}")
+
+
+HEADINGS = ("what", "ratio by the job's row", "ratio seen by the client", "s", "floor s", "CPU s worker + tool + server",
+            "floor CPU s tool + server", "MB/s", "stored MB")
+
+
+def columns(rows):
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        say("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def stage_rows(ratio):
+    """The stages, then what else used the processors: the CPU column adds up to the job's."""
+    seconds = lambda value: "" if value is None else f"{value:.2f}"
+    stages = list(ratio.stages())
+    rest = ratio.median("worker_cpu") - sum(cpu for *_, cpu in stages if cpu is not None)
+    yield from ((name, seconds(busy), seconds(wait), seconds(cpu)) for name, busy, wait, cpu in stages)
+    yield ("the worker besides: pipe, store, runtime", "", "", seconds(max(0.0, rest)))
+    yield ("the tool", "", "", seconds(ratio.median("tool_cpu")))
+    yield ("the server's backend", "", "", seconds(ratio.median("server_cpu")))
+
+
+def quiet(found):
+    """How many processors were busy with other things during the file store's rounds."""
+    return f"{found['disk'].median('others'):.2f} of {os.cpu_count()}"
+
+
+def terminal(found):
+    say("\nRequirements")
+    columns((what.replace("`", ""), figure, limit, "yes" if met else "NO") for what, figure, limit, met in requirements(found))
+    say(f"\n  processors busy with other work meanwhile: {quiet(found)}")
+    say("\nAgainst PostgreSQL's own tools (min / median / max of the rounds' ratios)")
+    columns([HEADINGS, *comparisons(found)])
+    for key, name in (("disk", "a backup to the file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+        if key in found:
+            say(f"\nStages of {name} (medians)")
+            columns([("stage", "busy s", "waiting s", "CPU s"), *stage_rows(found[key])])
+
+
+def table(headings, rows):
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def markdown(found):
+    run = lambda *words: subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
+    revision = run("git", "rev-parse", "--short=10", "HEAD") + (" with changes" if run("git", "status", "--porcelain") else "")
+    raw, stored = found["disk"].result("raw_bytes"), found["disk"].result("stored_bytes")
+    text = [f"""# Performance
+
+Written by `make bench`; do not edit. What is measured and how: [bench/README.md](../bench/README.md).
+
+| | |
+|---|---|
+| machine | {machine()} |
+| date | {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC |
+| revision | {revision}, release build |
+| versions | PostgreSQL {found['server']}; {run('rustc', '--version').split(' (')[0]} |
+| command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}` |
+| data | the demo's auction system: {raw / 1e6:.0f} MB of dump, {stored / 1e6:.0f} MB stored |
+
+All servers, the worker and the tools share the machine's processors. Busy with other work during the file store's rounds
+(median): {quiet(found)}.
+
+## Requirements
+"""]
+    rows = [(what, figure, limit, verdict(met)) for what, figure, limit, met in requirements(found)]
+    text.append(table(("what", "measured", "requirement", "met"), rows))
+    accepted = [1000 * value for value in found["accepted"]]
+    followed = [1000 * value for value in found["followed"]]
+    text.append(f"""
+The client of those jobs had its `202` after {statistics.median(accepted):.0f} ms and the ended job after {statistics.median(followed):.0f} ms (medians).
+""")
+    if "memory_large" not in found:
+        text.append("The 5 GB dump was not part of this run: `BENCH_LARGE=1`.\n")
+    text.append("## Against PostgreSQL's own tools\n\nRatios are min / median / max over the rounds, each against the floor of its own round; "
+                "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database.\n")
+    text.append(table(HEADINGS, comparisons(found)))
+    for key, name in (("disk", "a backup to the file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+        if key in found:
+            text.append(f"\n### Stages of {name}\n")
+            text.append(table(("stage", "busy s", "waiting s", "CPU s"), stage_rows(found[key])))
+    return "\n".join(text) + "\n"

@@ -1,0 +1,77 @@
+//! The directory tree of a `file` store: made, renamed into and listed so that every step is durable.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags};
+
+use super::{MARKER, TMP};
+use crate::store::Listed;
+
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Renames without replacing. Where the file system knows no such rename (some network ones), a hard link does the same.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes `dir` and its parents up to `root`, private to the worker, each durable in its own parent.
+pub(super) fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
+    if dir == root || dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(root);
+    make_dirs(root, parent)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+/// Files below `dir` in order of key. Only directories that can hold the prefix are entered.
+pub(super) fn walk(dir: &Path, base: &str, prefix: &str, limit: usize, found: &mut Vec<Listed>) -> io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if base.is_empty() && (name == TMP || name == MARKER) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        // A directory sorts as its children do: by its name with the slash.
+        let key = if kind.is_dir() { format!("{base}{name}/") } else { format!("{base}{name}") };
+        entries.push((key, kind.is_dir(), entry));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    for (key, is_dir, entry) in entries {
+        if found.len() >= limit {
+            break;
+        }
+        if is_dir {
+            if key.starts_with(prefix) || prefix.starts_with(&key) {
+                walk(&entry.path(), &key, prefix, limit, found)?;
+            }
+        } else if key.starts_with(prefix) {
+            match entry.metadata() {
+                Ok(meta) => found.push(Listed { key, bytes: meta.len() }),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
