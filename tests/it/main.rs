@@ -2,6 +2,7 @@
 
 mod attempts;
 mod demo;
+mod engine;
 mod events;
 mod http;
 mod make;

@@ -464,7 +464,8 @@ fn try_psql_meta(statements: &[&str]) -> Result<String, String> {
     stack::try_run(&tool("psql"), &args, &envs)
 }
 
-fn percent_decoded(text: &str) -> String {
+/// What a URL's part stands for.
+pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -79,6 +79,7 @@ impl Context {
             maintenance_database: DatabaseName::parse(work.maintenance_database.clone())
                 .map_err(|e| unusable(e.to_string()))?,
             session: SessionTag { job: fence.job.0, epoch: fence.epoch },
+            installation: self.installation.0,
         };
         Ok((connection, database))
     }

@@ -110,6 +110,8 @@ pub struct Connection {
     pub maintenance_database: DatabaseName,
     /// Every session and child carries it.
     pub session: SessionTag,
+    /// Whose job it is: what is created on the server says so.
+    pub installation: Uuid,
 }
 
 /// What a server said about itself and one database. Serialised into job records.
@@ -243,24 +245,43 @@ pub struct RestoreOptions {
     pub privileges: Keep,
 }
 
-/// A database this job created: what [`Engine::discard`] may drop.
+/// A database this attempt created, under a name of its own until [`Engine::publish`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
     pub(crate) database: DatabaseName,
+    pub(crate) wanted: DatabaseName,
     pub(crate) session: SessionTag,
 }
 
 impl Created {
-    /// Its name.
+    /// Its name while it is restored.
     pub fn database(&self) -> &DatabaseName {
         &self.database
     }
+
+    /// Whose restore it is.
+    pub fn job(&self) -> Uuid {
+        self.session.job
+    }
+
+    /// The name it gets when it is whole.
+    pub fn wanted(&self) -> &DatabaseName {
+        &self.wanted
+    }
+}
+
+/// What [`Engine::create`] answers.
+#[derive(Debug)]
+pub enum Creation {
+    New(Created),
+    /// An older attempt of this very job had finished the restore and was killed before it could say so.
+    Finished,
 }
 
 /// The dump of what belongs to the server and not to one database.
 #[derive(Debug)]
 pub enum Globals {
-    Dump(Dump<Running>),
+    Dump(Box<Dump<Running>>),
     /// This role may not read them: a warning for the save, not a failure.
     Skipped(String),
 }
@@ -302,16 +323,16 @@ pub trait Engine: fmt::Debug + Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<Globals, EngineError>;
 
-    /// Creates an empty database with the save's properties, marked as this job's. A name that is taken is a permanent
-    /// error, unless an older epoch of this very job created it: then it is dropped first.
+    /// Creates an empty database with the save's properties, marked as this job's, under a name of its own. It drops what
+    /// older attempts of this job left. A wanted name that is somebody's is a permanent error.
     async fn create(
         &self,
         at: &Connection,
-        database: &DatabaseName,
+        wanted: &DatabaseName,
         properties: &DatabaseProperties,
         options: &RestoreOptions,
         cancel: &CancellationToken,
-    ) -> Result<Created, EngineError>;
+    ) -> Result<Creation, EngineError>;
 
     /// Starts the restore of a save made by tools of `tool_major` into a database that [`Engine::create`] made.
     async fn restore(
@@ -323,7 +344,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<Restore, EngineError>;
 
-    /// After a good restore: ACL, settings, connection limit and comment; takes the mark away. Returns warnings.
+    /// After a good restore: privileges, settings and connection limit. Returns warnings.
     async fn settle(
         &self,
         at: &Connection,
@@ -333,8 +354,21 @@ pub trait Engine: fmt::Debug + Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, EngineError>;
 
-    /// After a failed restore: drops the database, if it still carries this job's mark. It takes no token: tidying up
-    /// after a cancelled job must not be cancelled with it.
+    /// The last step: the database gets the wanted name, and its comment. It takes no token: whether it happened must be
+    /// known.
+    async fn publish(
+        &self,
+        at: &Connection,
+        created: &Created,
+        properties: &DatabaseProperties,
+    ) -> Result<(), EngineError>;
+
+    /// What restores of *other* jobs of this installation have not published or taken away, of jobs that run still too:
+    /// the caller asks about each job before it discards.
+    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError>;
+
+    /// After a failed restore: drops the database, if it was not published and still carries its job's mark. It takes no
+    /// token: tidying up after a cancelled job must not be cancelled with it.
     async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError>;
 }
 

@@ -6,15 +6,21 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
+    time::Sleep,
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::store::Whole;
 
 use super::{
     error::{EngineError, ErrorCode},
     output::Output,
+    postgres::archive::Archive,
     process::{Ended, Pipes, Process},
 };
 
@@ -35,11 +41,18 @@ struct About {
 /// The tool runs.
 #[derive(Debug)]
 pub struct Running {
-    process: Process,
+    tool: Tool,
     reader: Option<DumpReader>,
     seen: Arc<Mutex<Seen>>,
     format: Format,
     classify: fn(&str) -> Option<ErrorCode>,
+}
+
+#[derive(Debug)]
+enum Tool {
+    Live(Process),
+    /// Ended before its bytes were asked for: they are all in the reader's head.
+    Over(u32, Box<Ended>),
 }
 
 /// The tool ended with status 0, and every byte it wrote was read: the proof that a dump is whole. It cannot be made or
@@ -62,6 +75,8 @@ pub(crate) struct Format {
     pub(crate) magic: &'static [u8],
     /// Must appear within the last 512 bytes.
     pub(crate) trailer: &'static [u8],
+    /// A `PostgreSQL` custom archive, which is followed to its end.
+    pub(crate) archive: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,15 +85,25 @@ struct Seen {
     head: Vec<u8>,
     tail: Vec<u8>,
     end: bool,
+    archive: Option<Archive>,
 }
 
 const HEAD: usize = 64;
 const TAIL: usize = 512;
+/// After the tool's exit all it wrote is in the pipe: whoever reads for so long without a byte has read it all.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl Seen {
+    fn of(format: Format) -> Self {
+        Self { archive: format.archive.then(Archive::default), ..Self::default() }
+    }
+
     fn add(&mut self, block: &[u8]) {
         self.bytes += block.len() as u64;
         self.end |= block.is_empty();
+        if let Some(archive) = &mut self.archive {
+            archive.feed(block);
+        }
         if self.head.len() < HEAD {
             self.head.extend_from_slice(&block[..block.len().min(HEAD - self.head.len())]);
         }
@@ -90,11 +115,15 @@ impl Seen {
     fn fault(&self, format: Format) -> Option<String> {
         let ended_well =
             format.trailer.is_empty() || self.tail.windows(format.trailer.len()).any(|w| w == format.trailer);
+        let begun_well = self.head.get(..format.magic.len()).is_none_or(|head| head == format.magic);
         match self {
+            // Whoever saw this stopped reading.
+            _ if !begun_well => Some("what it wrote does not begin as a dump does".to_owned()),
             Self { end: false, .. } => Some("its output was not read to the end".to_owned()),
             Self { bytes: 0, .. } => Some("it wrote nothing".to_owned()),
             _ if !self.head.starts_with(format.magic) => Some("what it wrote does not begin as a dump does".to_owned()),
             _ if !ended_well => Some("what it wrote does not end as a dump does".to_owned()),
+            Self { archive: Some(archive), .. } => archive.fault(),
             _ => None,
         }
     }
@@ -103,8 +132,36 @@ impl Seen {
 /// The bytes of a dump. End of file says nothing about success: ask [`Dump::finish`].
 #[derive(Debug)]
 pub struct DumpReader {
+    /// What was read before the dump was handed out.
+    head: io::Cursor<Vec<u8>>,
     stdout: Output,
+    exited: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Runs once the tool has exited and its pipe is open still.
+    lingering: Option<Pin<Box<Sleep>>>,
     seen: Arc<Mutex<Seen>>,
+}
+
+impl DumpReader {
+    /// The tool's bytes, to the end of the pipe; or, where a process that the tool has left behind keeps the pipe open,
+    /// until nothing has come for a while after the tool's exit.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let exited = self.exited.as_mut().poll(cx).is_ready();
+        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        if poll.is_ready() || !exited {
+            self.lingering = None;
+            return poll;
+        }
+        self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER))).as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// A reader's pipe alone, whose bytes do not count as handed out.
+struct Piped<'a>(&'a mut DumpReader);
+
+impl AsyncRead for Piped<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_pipe(cx, buf)
+    }
 }
 
 impl AsyncRead for DumpReader {
@@ -113,7 +170,10 @@ impl AsyncRead for DumpReader {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        let poll = match Pin::new(&mut self.head).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before => self.poll_pipe(cx, buf),
+            poll => poll,
+        };
         if let Poll::Ready(Ok(())) = poll {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(&buf.filled()[before..]);
         }
@@ -141,15 +201,44 @@ impl Dump<Running> {
         format: Format,
         classify: fn(&str) -> Option<ErrorCode>,
     ) -> Self {
-        let seen = Arc::<Mutex<Seen>>::default();
-        let reader = Some(DumpReader { stdout: Output::paced(pipes.stdout), seen: Arc::clone(&seen) });
+        let seen = Arc::new(Mutex::new(Seen::of(format)));
+        let reader = DumpReader {
+            head: io::Cursor::default(),
+            stdout: Output::paced(pipes.stdout),
+            exited: Box::pin(process.exited().cancelled_owned()),
+            lingering: None,
+            seen: Arc::clone(&seen),
+        };
         let about = About { tool: tool.to_owned(), tool_version, warnings };
-        Self { state: Running { process, reader, seen, format, classify }, about }
+        Self { state: Running { tool: Tool::Live(process), reader: Some(reader), seen, format, classify }, about }
+    }
+
+    /// Reads up to `limit` bytes ahead. Where that is all of them, a tool that failed is an error here already, before a
+    /// store is asked to take anything.
+    pub(crate) async fn read_ahead(mut self, limit: u64) -> Result<Self, EngineError> {
+        let Some(reader) = &mut self.state.reader else { return Ok(self) };
+        let mut head = Vec::new();
+        let read = Piped(reader).take(limit).read_to_end(&mut head).await;
+        read.map_err(|error| lost(&self.about.tool, error))?;
+        let whole = (head.len() as u64) < limit;
+        reader.head = io::Cursor::new(head);
+        if whole && let Tool::Live(process) = self.state.tool {
+            let pid = process.id();
+            let ended = process.ended().await.map_err(|error| lost(&self.about.tool, error))?;
+            if !ended.is_success() {
+                return Err(failure(&self.about.tool, ended, self.state.classify));
+            }
+            self.state.tool = Tool::Over(pid, Box::new(ended));
+        }
+        Ok(self)
     }
 
     /// The process id of the tool, for logs.
     pub fn process_id(&self) -> u32 {
-        self.state.process.id()
+        match &self.state.tool {
+            Tool::Live(process) => process.id(),
+            Tool::Over(pid, _) => *pid,
+        }
     }
 
     /// The bytes; None when it was taken before.
@@ -160,11 +249,14 @@ impl Dump<Running> {
     /// Waits for the tool, after its output was read to the end. Anything but status 0, all bytes read, and the right
     /// beginning and end is an error. Without a reader taken, the tool's output has nowhere to go: it is stopped.
     pub async fn finish(self) -> Result<Dump<Exited>, EngineError> {
-        let Running { process, reader, seen, format, classify } = self.state;
+        let Running { tool: process, reader, seen, format, classify } = self.state;
         // A reader that nobody took would keep the tool writing for ever; closed, the tool ends by itself.
         drop(reader);
         let tool = &self.about.tool;
-        let ended = process.ended().await.map_err(|error| lost(tool, error))?;
+        let ended = match process {
+            Tool::Live(process) => process.ended().await.map_err(|error| lost(tool, error))?,
+            Tool::Over(_, ended) => *ended,
+        };
         if !ended.is_success() {
             return Err(failure(tool, ended, classify));
         }
@@ -181,7 +273,10 @@ impl Dump<Running> {
     /// Ends the tool and all it started.
     pub async fn stop(self) -> Result<(), EngineError> {
         let tool = self.about.tool;
-        self.state.process.stop().await.map(drop).map_err(|error| lost(&tool, error))
+        match self.state.tool {
+            Tool::Live(process) => process.stop().await.map(drop).map_err(|error| lost(&tool, error)),
+            Tool::Over(..) => Ok(()),
+        }
     }
 }
 
@@ -210,12 +305,22 @@ pub(crate) fn failure(tool: &str, ended: Ended, classify: fn(&str) -> Option<Err
         }
         exit @ Exit::Code(_) => {
             let code = classify(ended.raw_stderr()).unwrap_or(ErrorCode::ToolFailed);
-            // The last line is what the tool gave up on; all of it is kept beside the message.
-            let last = ended.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-            (code, format!("{tool} failed with {exit}: {last}"))
+            // All of it is kept beside the message.
+            (code, format!("{tool} failed with {exit}: {}", gist(&ended.stderr)))
         }
     };
     EngineError::new(code, message).with_exit(ended.exit, ended.stderr)
+}
+
+/// What a tool gave up on: its last error, without the statement that is quoted after it.
+fn gist(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    let Some(error) = lines.iter().rposition(|line| line.contains(": error: ")) else {
+        return (*lines.last().unwrap_or(&"it said nothing")).to_owned();
+    };
+    let quoted = |line: &&&str| line.contains("Query was: ") || line.starts_with("Command was: ");
+    let words: Vec<&str> = lines[error..].iter().take_while(|line| !quoted(line)).copied().map(str::trim).collect();
+    words.join(" ")
 }
 
 pub(crate) fn lost(tool: &str, error: io::Error) -> EngineError {
@@ -226,7 +331,7 @@ pub(crate) fn lost(tool: &str, error: io::Error) -> EngineError {
 mod tests {
     use super::*;
 
-    const FORMAT: Format = Format { magic: b"PGDMP", trailer: b"done" };
+    const FORMAT: Format = Format { magic: b"PGDMP", trailer: b"done", archive: false };
 
     fn seen(blocks: &[&[u8]]) -> Seen {
         let mut seen = Seen::default();
@@ -243,6 +348,18 @@ mod tests {
         assert!(seen(&[b""]).fault(FORMAT).unwrap().contains("nothing"));
         assert!(seen(&[b"PGDUM..done", b""]).fault(FORMAT).unwrap().contains("begin"));
         assert!(seen(&[b"PGDMP..don", b""]).fault(FORMAT).unwrap().contains("end"));
+    }
+
+    #[test]
+    fn the_gist_is_the_error_and_not_what_it_quotes() {
+        let refused = "pg_dump: error: query failed: ERROR:  permission denied for table t\npg_dump: detail: Query was: LOCK TABLE t";
+        assert_eq!(gist(refused), "pg_dump: error: query failed: ERROR:  permission denied for table t");
+        let lost = "pg_dump: error: Dumping the contents of table \"t\" failed: PQgetCopyData() failed.\n\
+                    pg_dump: detail: Error message from server: server closed the connection unexpectedly\n\
+                    pg_dump: detail: Query was: COPY t";
+        assert!(gist(lost).ends_with("server closed the connection unexpectedly"), "{}", gist(lost));
+        assert_eq!(gist("a\n\nb\n"), "b");
+        assert_eq!(gist(""), "it said nothing");
     }
 
     #[test]

@@ -12,15 +12,18 @@ pub enum ErrorCode {
     DatabaseMissing,
     DatabaseExists,
     DatabaseInUse,
+    DatabaseClosed,
     RoleMissing,
     TableMissing,
     ExtensionMissing,
     PermissionDenied,
     LockTimeout,
+    QueryCancelled,
     DiskFull,
     ClientTooOld,
     TlsFailed,
     RestoreIncompatible,
+    RestoreConflict,
     InvalidRequest,
     ToolNotStarted,
     ToolFailed,
@@ -68,6 +71,11 @@ impl ErrorCode {
                 ("database_exists", true, "choose another name, or drop or rename the database that is there")
             }
             Self::DatabaseInUse => ("database_in_use", false, "end the sessions that are connected to the database"),
+            Self::DatabaseClosed => (
+                "database_closed",
+                true,
+                "the database takes no connections: ALTER DATABASE ... ALLOW_CONNECTIONS true, or finish its interrupted DROP",
+            ),
             Self::RoleMissing => (
                 "role_missing",
                 true,
@@ -80,11 +88,16 @@ impl ErrorCode {
             Self::PermissionDenied => (
                 "permission_denied",
                 true,
-                "grant the role what it lacks (for a dump: CONNECT and pg_read_all_data; row security: BYPASSRLS; for a restore: CREATEDB)",
+                "grant the role what it lacks (for a dump: CONNECT and pg_read_all_data; row security: BYPASSRLS; for a restore: CREATEDB, and membership in the roles it sets, else owner none and privileges none)",
             ),
             Self::LockTimeout => {
                 ("lock_timeout", false, "another session holds a lock that conflicts, try when it has ended")
             }
+            Self::QueryCancelled => (
+                "query_cancelled",
+                false,
+                "somebody cancelled the statement on the server; on a standby, replication does (max_standby_streaming_delay)",
+            ),
             Self::DiskFull => ("disk_full", false, "free space on the database server"),
             Self::ClientTooOld => {
                 ("client_too_old", true, "install the PostgreSQL client package of that major version or above")
@@ -92,6 +105,9 @@ impl ErrorCode {
             Self::TlsFailed => ("tls_failed", true, "check the server's TLS mode, CA certificate and host name"),
             Self::RestoreIncompatible => {
                 ("restore_incompatible", true, "restore into a server of the major version of the save or above")
+            }
+            Self::RestoreConflict => {
+                ("restore_conflict", true, "what the save creates exists there already: restore into an empty database")
             }
             Self::InvalidRequest => ("invalid_request", true, "change the request or the target's settings"),
             Self::ToolNotStarted => {

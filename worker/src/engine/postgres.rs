@@ -4,12 +4,16 @@
 //! `shared/src/db`. Names go to the tools by `PGDATABASE` or inside an escaped conninfo, never raw after `-d`: a database
 //! name with `=` in it would be taken for a connection string, and the password sent to wherever it points.
 
+pub(crate) mod archive;
 pub(crate) mod classify;
 mod connect;
 mod dump;
 mod globals;
 mod probe;
 mod restore;
+mod sessions;
+mod tls;
+mod tunnel;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -19,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
 use super::{
-    Connection, Created, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals, ProbeReport,
-    Restore, RestoreOptions, Running,
+    Connection, Created, Creation, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals,
+    ProbeReport, Restore, RestoreOptions, Running,
     clients::{Client, Clients},
     process::{Launcher, Tool},
     secrets::SecretDir,
@@ -72,7 +76,7 @@ impl Postgres {
         ];
         let root = match &at.ca_pem {
             Some(pem) if at.tls.verifies() => dir.write("ca.pem", pem.as_bytes()).map_err(private)?.into(),
-            None if at.tls.verifies() => connect::SYSTEM_CA.into(),
+            None if at.tls.verifies() => tls::SYSTEM_CA.into(),
             // libpq would verify in mode `require` too if it found a CA in a home directory.
             _ => nothing,
         };
@@ -107,7 +111,7 @@ impl Engine for Postgres {
         database: &DatabaseName,
         cancel: &CancellationToken,
     ) -> Result<usize, EngineError> {
-        cancellable(cancel, restore::end_older_sessions(at, database)).await
+        cancellable(cancel, sessions::end_older_sessions(at, database)).await
     }
 
     async fn dump(
@@ -133,12 +137,12 @@ impl Engine for Postgres {
     async fn create(
         &self,
         at: &Connection,
-        database: &DatabaseName,
+        wanted: &DatabaseName,
         properties: &DatabaseProperties,
         options: &RestoreOptions,
         cancel: &CancellationToken,
-    ) -> Result<Created, EngineError> {
-        cancellable(cancel, restore::create(at, database, properties, options)).await
+    ) -> Result<Creation, EngineError> {
+        restore::create(at, wanted, properties, options, cancel).await
     }
 
     async fn restore(
@@ -161,6 +165,19 @@ impl Engine for Postgres {
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, EngineError> {
         cancellable(cancel, restore::settle(at, created, properties, options)).await
+    }
+
+    async fn publish(
+        &self,
+        at: &Connection,
+        created: &Created,
+        properties: &DatabaseProperties,
+    ) -> Result<(), EngineError> {
+        restore::publish(at, created, properties).await
+    }
+
+    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError> {
+        cancellable(cancel, restore::left_behind(at)).await
     }
 
     async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError> {

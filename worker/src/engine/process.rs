@@ -86,6 +86,7 @@ pub struct Tool {
 pub struct Process {
     pid: u32,
     stop: CancellationToken,
+    exited: CancellationToken,
     ended: Option<JoinHandle<io::Result<Ended>>>,
 }
 
@@ -137,9 +138,17 @@ impl Launcher {
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let stderr = tokio::spawn(keep_tail(stderr, STDERR_BYTES + redactor.longest()));
         let stop = cancel.child_token();
-        let supervisor = Supervisor { child, pid, stop: stop.clone(), grace: self.stop_grace, dir: tool.dir };
+        let exited = CancellationToken::new();
+        let supervisor = Supervisor {
+            child,
+            pid,
+            stop: stop.clone(),
+            exited: exited.clone(),
+            grace: self.stop_grace,
+            dir: tool.dir,
+        };
         let ended = Some(tokio::spawn(supervisor.run(stderr, redactor)));
-        Ok((Process { pid, stop, ended }, pipes))
+        Ok((Process { pid, stop, exited, ended }, pipes))
     }
 
     /// Runs a tool to its end and returns what it wrote, at most `limit` bytes of it.
@@ -179,6 +188,11 @@ impl Process {
         self.pid
     }
 
+    /// Fires when the child has exited: what it wrote is in the pipe by then.
+    pub(crate) fn exited(&self) -> CancellationToken {
+        self.exited.clone()
+    }
+
     /// Asks the child's whole group to end: TERM, and KILL after the grace period; returns when it has been reaped.
     pub async fn stop(self) -> io::Result<Ended> {
         self.stop.cancel();
@@ -206,6 +220,7 @@ struct Supervisor {
     child: Child,
     pid: u32,
     stop: CancellationToken,
+    exited: CancellationToken,
     grace: Duration,
     dir: Option<SecretDir>,
 }
@@ -229,6 +244,7 @@ impl Supervisor {
         // What the tool started ends with it. The group's id cannot belong to others while a member lives; when none is
         // left the call finds nothing.
         self.signal(Signal::KILL);
+        self.exited.cancel();
         drop(self.dir.take());
         let exit = exit_of(status?);
         // A process that left the group may hold the pipe open for ever; its words are not waited for.

@@ -77,7 +77,7 @@ pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
             Globals::Dump(dump) => {
                 let plan =
                     DumpPlan { level: job.ctx.settings.zstd_level, required: copies.required(), ..DumpPlan::default() };
-                parts.push(copies.write(job, GLOBALS, dump, plan, None).await?);
+                parts.push(copies.write(job, GLOBALS, *dump, plan, None).await?);
             }
         }
         let manifest = describe(

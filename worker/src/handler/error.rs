@@ -69,7 +69,7 @@ impl From<StreamError> for JobError {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Cancelled => Self::Stopped,
-            error => Self::of(error.is_permanent(), error.code(), chain(&error), ""),
+            error => Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code())),
         }
     }
 }
@@ -79,7 +79,25 @@ impl From<StoreError> for JobError {
         if error.code() == "cancelled" {
             return Self::Stopped;
         }
-        Self::of(error.is_permanent(), error.code(), chain(&error), "")
+        Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code()))
+    }
+}
+
+/// What to do about what streams and stores report.
+fn hint(code: &str) -> &'static str {
+    match code {
+        "object_corrupt" | "object_missing" => {
+            "Use another copy or another save, and verify this store: its bytes are not what was stored."
+        }
+        "store_full" => "Free space in the store, shorten the retention, or give the target another store.",
+        "store_unreachable" => "Check that the store runs, that it is mounted, and that this worker may connect to it.",
+        "store_denied" => "Give the worker's user the right to read and write in the store.",
+        "foreign_installation" => "Correct the store's settings, or adopt the store if it has moved here.",
+        "empty_or_bad_format" => "Check that the tool on this worker is the real one.",
+        "too_few_copies" => "Give the target as many stores as it requires copies.",
+        "source_failed" | "sink_failed" => "Look at what the tool said in this worker's log.",
+        "stage_died" => "This is a fault of Holdfast: report it with this worker's log.",
+        _ => "Look at the store, and at this worker's log.",
     }
 }
 

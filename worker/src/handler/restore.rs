@@ -1,11 +1,13 @@
 //! Put a save into a new database (design §8). The database exists only if every byte was proven good: the last block is
-//! held back until length and digests have matched, and a failed restore drops what it created.
+//! held back until length and digests have matched; it gets its name as the last step, and a failed restore drops what
+//! it created.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use shared::{
-    db::{saves, work::Purpose},
+    db::{jobs, saves, work::Purpose},
+    id::JobId,
     job::{OwnerPolicy, PrivilegePolicy, RestoreJob},
     manifest::{self, Manifest, ManifestObject},
     name::Slug,
@@ -14,7 +16,7 @@ use shared::{
 
 use super::{Done, Job, JobError};
 use crate::{
-    engine::{Connection, DatabaseProperties, Engine, Keep, RestoreOptions},
+    engine::{Connection, Creation, DatabaseProperties, Engine, Keep, RestoreOptions},
     store::Store,
     stream::{self, Expected, Restored, StreamError},
 };
@@ -37,11 +39,21 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
         owner: if payload.owner == OwnerPolicy::Keep { Keep::Keep } else { Keep::None },
         privileges: if payload.privileges == PrivilegePolicy::Keep { Keep::Keep } else { Keep::None },
     };
+    let engine = &job.ctx.postgres;
+    engine.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
+    tidy(job, &at).await;
     let mut damaged = Vec::new();
     let last = stores.len().saturating_sub(1);
     for (n, (name, store)) in stores.iter().enumerate() {
         match once(job, payload, &at, &manifest, object, &properties, &options, store).await {
-            Ok((restored, warnings)) => {
+            Ok(End::Adopted) => {
+                let warning = "an earlier attempt of this job had restored and named the database, and ended before it \
+                               could record it; its warnings are in the log of its worker";
+                return Ok(Done::Plain(json!({
+                    "database": payload.database, "save_id": manifest.save, "adopted": true, "warnings": [warning],
+                })));
+            }
+            Ok(End::Restored(restored, warnings)) => {
                 return Ok(Done::Plain(json!({
                     "database": payload.database, "save_id": manifest.save, "store": name, "raw_bytes": restored.raw_bytes,
                     "stored_bytes": restored.stored_bytes, "stages": restored.stages, "bottleneck": restored.bottleneck,
@@ -60,6 +72,34 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
         format!("save {} has no good copy in a store of this worker", payload.save_id),
         "Start a worker that has the store.",
     ))
+}
+
+/// Takes away what restores of ended jobs left on this server: no attempt of theirs will come to do it. Whatever goes
+/// wrong here is no matter of this job.
+async fn tidy(job: &Job, at: &Connection) {
+    let engine = &job.ctx.postgres;
+    let tidied = async {
+        for left in engine.left_behind(at, &job.lease.cancel).await? {
+            let mut conn = job.ctx.pool.acquire().await?;
+            let row = jobs::get(&mut conn, JobId(left.job())).await?;
+            drop(conn);
+            if row.is_some_and(|row| row.state.is_terminal()) {
+                tracing::info!(database = %left.database(), left.job = %left.job(), "dropping what a restore of an ended job left");
+                engine.discard(at, left).await?;
+            }
+        }
+        Ok::<_, JobError>(())
+    };
+    if let Err(error) = tidied.await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "what ended restores left could not be taken away");
+    }
+}
+
+/// How an attempt ended well.
+enum End {
+    Restored(Restored, Vec<String>),
+    /// An older attempt of this job had done it all.
+    Adopted,
 }
 
 /// Whether another copy may help.
@@ -84,13 +124,16 @@ async fn once(
     properties: &DatabaseProperties,
     options: &RestoreOptions,
     store: &Arc<dyn Store>,
-) -> Result<(Restored, Vec<String>), Attempt> {
+) -> Result<End, Attempt> {
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let stored = store.read(&object.key, cancel).await.map_err(|e| Attempt::Copy(e.into()))?;
     let expected = expected(object)?;
-    let created = engine.create(at, &payload.database, properties, options, cancel).await?;
-    job.phase("restoring").await?;
+    let created = match engine.create(at, &payload.database, properties, options, cancel).await? {
+        Creation::New(created) => created,
+        Creation::Finished => return Ok(End::Adopted),
+    };
     let restored = async {
+        job.phase("restoring").await?;
         let mut restore = engine.restore(at, &created, manifest.tool_major, options, cancel).await?;
         let Some(writer) = restore.writer() else {
             return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
@@ -103,7 +146,8 @@ async fn once(
                 restore.finish().await?;
                 job.phase("settling").await?;
                 let warnings = engine.settle(at, &created, properties, options, cancel).await?;
-                Ok((restored, warnings))
+                engine.publish(at, &created, properties).await?;
+                Ok(End::Restored(restored, warnings))
             }
             // The tool stopped reading: it says why.
             Err(error @ StreamError::Sink { .. }) => {

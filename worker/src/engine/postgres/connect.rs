@@ -1,6 +1,6 @@
 //! Sessions of our own on a target, and names and texts as SQL takes them.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use shared::name::DatabaseName;
@@ -10,57 +10,47 @@ use sqlx::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Connection, EngineError, ErrorCode, TlsMode};
-use super::classify;
-
-/// The system's certificate authorities, as distributions collect them.
-pub(super) const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+use super::{
+    super::{Connection, EngineError, ErrorCode},
+    classify,
+    tunnel::Tunnel,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a session on a database, within 10 s.
 pub(super) async fn connect(at: &Connection, database: &DatabaseName) -> Result<PgConnection, EngineError> {
-    let mode = match at.tls {
-        TlsMode::Disable => PgSslMode::Disable,
-        TlsMode::Prefer => PgSslMode::Prefer,
-        TlsMode::Require => PgSslMode::Require,
-        TlsMode::VerifyCa => PgSslMode::VerifyCa,
-        TlsMode::VerifyFull => PgSslMode::VerifyFull,
+    let too_late = |_| {
+        let message = format!("{}:{} did not answer within {} s", at.host, at.port, CONNECT_TIMEOUT.as_secs());
+        EngineError::new(ErrorCode::ServerUnreachable, message)
     };
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(at.host.as_str())
-        .port(at.port)
+    tokio::time::timeout(CONNECT_TIMEOUT, open(at, database)).await.map_err(too_late)?
+}
+
+async fn open(at: &Connection, database: &DatabaseName) -> Result<PgConnection, EngineError> {
+    let tunnel = Tunnel::open(at).await?;
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(&tunnel.directory)
+        .port(tunnel.port)
         .username(at.user.as_str())
         .password(at.password.expose_secret())
         .database(database.as_str())
         .application_name(&at.session.to_string())
-        .ssl_mode(mode)
+        .ssl_mode(PgSslMode::Disable)
         .options([("lock_timeout", "10s"), ("search_path", "pg_catalog")])
         .disable_statement_logging();
-    match &at.ca_pem {
-        Some(pem) if at.tls.verifies() => options = options.ssl_root_cert_from_pem(pem.clone().into_bytes()),
-        _ => {}
-    }
-    let place = format!("{}:{}", at.host, at.port);
-    match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(connecting(&format!("connecting to {place}, database {:?}", database.as_str()), error)),
-        Err(_) => {
-            let message = format!("{place} did not answer within {} s", CONNECT_TIMEOUT.as_secs());
-            Err(EngineError::new(ErrorCode::ServerUnreachable, message))
+    options.connect().await.map_err(|error| {
+        let what = format!("connecting to {}:{}, database {:?}", at.host, at.port, database.as_str());
+        match (tunnel.refusal(), &error) {
+            (Some(refusal), _) => {
+                EngineError::new(ErrorCode::AuthenticationFailed, format!("{what} failed: {refusal}"))
+            }
+            (None, sqlx::Error::Io(_)) => {
+                EngineError::new(ErrorCode::ServerUnreachable, format!("{what} failed")).with_source(error)
+            }
+            (None, _) => query(&what)(error),
         }
-    }
-}
-
-fn connecting(what: &str, error: sqlx::Error) -> EngineError {
-    let code = match &error {
-        sqlx::Error::Tls(_) => ErrorCode::TlsFailed,
-        // rustls reports a certificate it refuses as invalid data.
-        sqlx::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => ErrorCode::TlsFailed,
-        sqlx::Error::Io(_) => ErrorCode::ServerUnreachable,
-        _ => return query(what)(error),
-    };
-    EngineError::new(code, format!("{what} failed")).with_source(error)
+    })
 }
 
 /// Turns an error of a statement into ours; `what` says what was being done.
@@ -68,7 +58,8 @@ pub(super) fn query(what: &str) -> impl FnOnce(sqlx::Error) -> EngineError {
     move |error| {
         let code = match &error {
             sqlx::Error::Database(database) => {
-                database.code().and_then(|state| classify::sqlstate(&state)).unwrap_or(ErrorCode::QueryFailed)
+                let code = database.code().and_then(|state| classify::sqlstate(&state, database.message()));
+                code.unwrap_or(ErrorCode::QueryFailed)
             }
             sqlx::Error::Io(_) => ErrorCode::ConnectionLost,
             _ => ErrorCode::QueryFailed,

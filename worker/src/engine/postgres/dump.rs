@@ -14,7 +14,7 @@ use super::{
     not_started,
 };
 
-const CUSTOM: Format = Format { magic: b"PGDMP", trailer: b"" };
+const CUSTOM: Format = Format { magic: b"PGDMP", trailer: b"", archive: true };
 /// Seconds to wait for the locks on the tables.
 const LOCK_WAIT: u32 = 60;
 

@@ -10,8 +10,14 @@ use super::{
     not_started,
 };
 
-const PLAIN: Format =
-    Format { magic: b"--\n-- PostgreSQL database cluster dump", trailer: b"PostgreSQL database cluster dump complete" };
+const PLAIN: Format = Format {
+    magic: b"--\n-- PostgreSQL database cluster dump",
+    trailer: b"PostgreSQL database cluster dump complete",
+    archive: false,
+};
+
+/// Roles take some 200 bytes each: what is refused half-way is known before an object is begun, and the save goes without.
+const READ_AHEAD: u64 = 1024 * 1024;
 
 impl Postgres {
     pub(super) async fn start_globals(
@@ -34,17 +40,27 @@ impl Postgres {
         ];
         let started = self.launcher.start(tool, cancel).await.map_err(not_started("pg_dumpall"))?;
         let about = ("pg_dumpall", client.version());
-        Ok(Globals::Dump(Dump::of_process(started, about, Vec::new(), PLAIN, classify::stderr)))
+        let dump = Dump::of_process(started, about, Vec::new(), PLAIN, classify::stderr);
+        match dump.read_ahead(READ_AHEAD).await {
+            Ok(dump) => Ok(Globals::Dump(Box::new(dump))),
+            Err(error) if is_refusal(&error) => Ok(Globals::Skipped(format!("globals were not saved: {error}"))),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Whether the role may not do it, whatever the save is worth without.
+fn is_refusal(error: &EngineError) -> bool {
+    use super::super::ErrorCode::{AuthenticationFailed, DatabaseMissing, PermissionDenied};
+    matches!(error.code(), PermissionDenied | DatabaseMissing | AuthenticationFailed)
 }
 
 /// Why the role cannot dump globals, if it cannot: known before a child starts and an object is begun.
 async fn unreadable(at: &Connection) -> Result<Option<String>, EngineError> {
-    use super::super::ErrorCode::{AuthenticationFailed, DatabaseMissing, PermissionDenied};
     let mut session = match connect(at, &at.maintenance_database).await {
         Ok(session) => session,
         // The role got into its own database a moment ago, so this is about the maintenance database alone.
-        Err(error) if matches!(error.code(), PermissionDenied | DatabaseMissing | AuthenticationFailed) => {
+        Err(error) if is_refusal(&error) => {
             return Ok(Some(format!("globals were not saved: {error}")));
         }
         Err(error) => return Err(error),

@@ -10,6 +10,7 @@ use super::{
         UnreadableKind,
     },
     connect::{connect, query},
+    restore::without_mark,
 };
 
 /// How many unreadable things of each kind are listed.
@@ -123,7 +124,7 @@ async fn properties(session: &mut PgConnection) -> Result<DatabaseProperties, En
             .and_then(Value::as_i64)
             .and_then(|n| i32::try_from(n).ok())
             .unwrap_or(-1),
-        comment: row.get("comment"),
+        comment: row.get::<Option<&str>, _>("comment").and_then(without_mark),
         settings: settings.collect(),
     })
 }
