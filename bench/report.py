@@ -74,15 +74,15 @@ def comparisons(found):
     """(what, wall ratios, seconds, floor seconds, CPU of worker / tool / server, floor CPU of tool / server)"""
     names = {"disk": "backup, file store", "grid": "backup, GridFS", "restore": "restore into a new database"}
     rows = [(name, found[key]) for key, name in names.items() if key in found]
-    rows += [(f"backup, file store, zstd level {level}", ratio) for level, ratio in found["levels"].items()]
+    rows += [(f"backup, file store, zstd level {level}", ratio) for level, ratio in found.get("levels", {}).items()]
     for name, ratio in rows:
-        yield (name, spread(ratio.of()), spread(ratio.of("outside")), f"{ratio.median('inside'):.1f}", f"{ratio.floor('wall'):.1f}",
+        yield (name, f"{ratio.result('raw_bytes') / 1e6:.0f}", spread(ratio.of()), spread(ratio.of("outside")), f"{ratio.median('inside'):.1f}", f"{ratio.floor('wall'):.1f}",
                f"{ratio.median('worker_cpu'):.1f} + {ratio.median('tool_cpu'):.1f} + {ratio.median('server_cpu'):.1f}",
                f"{ratio.floor('cpu'):.1f} + {ratio.floor('server_cpu'):.1f}",
                f"{ratio.result('raw_bytes') / 1e6 / ratio.median('inside'):.0f}", f"{ratio.result('stored_bytes') / 1e6:.0f}")
 
 
-HEADINGS = ("what", "ratio by the job's row", "ratio seen by the client", "s", "floor s", "CPU s worker + tool + server",
+HEADINGS = ("what", "raw MB", "ratio by the job's row", "ratio seen by the client", "s", "floor s", "CPU s worker + tool + server",
             "floor CPU s tool + server", "MB/s", "stored MB")
 
 
