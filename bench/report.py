@@ -105,8 +105,18 @@ def stage_rows(ratio):
 
 
 def quiet(found):
-    """How many processors were busy with other things during the file store's rounds."""
-    return f"{found['disk'].median('others'):.2f} of {os.cpu_count()}"
+    """How many processors were busy with other things during the file store's rounds, and what that means."""
+    ratio, processors = found["disk"], os.cpu_count()
+    others = ratio.median("others")
+    text = f"{others:.2f} of {processors}"
+    if others < 0.2 * processors:
+        return text
+    # The backend is one thread: neither side can be faster than it, nor than all its work on all processors.
+    server, tools = ratio.median("server_cpu"), ratio.median("worker_cpu") + ratio.median("tool_cpu")
+    job = max(server, (server + tools) / processors)
+    floor = max(ratio.floor("server_cpu"), (ratio.floor("server_cpu") + ratio.floor("cpu")) / processors)
+    return (f"{text}: the machine was not quiet, and the ratios of wall time are rough. By processor time alone a job needs at "
+            f"least {job:.1f} s and its floor {floor:.1f} s")
 
 
 def terminal(found):
