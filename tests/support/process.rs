@@ -105,6 +105,8 @@ impl Process {
     pub async fn says(&mut self, message: &str) -> Value {
         let what = format!("{} says {message:?}", self.name);
         loop {
+            // Before the log is read: a line that is written in between is then seen as growth.
+            let before = std::fs::metadata(&self.log).unwrap().len();
             let found = self.log().lines().rev().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
                 (line["message"] == message).then_some(line)
@@ -114,7 +116,6 @@ impl Process {
             }
             assert!(!self.has_ended(), "{} ended:\n{}", self.name, self.tail());
             let log = self.log.clone();
-            let before = std::fs::metadata(&log).unwrap().len();
             let grew = || async { (std::fs::metadata(&log).unwrap().len() > before).then_some(()) };
             tokio::select! {
                 () = until(&what, grew) => {}

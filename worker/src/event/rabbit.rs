@@ -82,8 +82,9 @@ impl RabbitSink {
         // No recovery by the library: it would re-send on its own, beside the outbox.
         let properties = ConnectionProperties::default().with_connection_name("holdfast-relay".into());
         let tls = OwnedTLSConfig { cert_chain: self.settings.ca_pem.clone(), ..OwnedTLSConfig::default() };
+        let runtime = lapin::runtime::default_runtime().map_err(EventError::Connect)?;
         let connection =
-            Connection::connect_uri_with_config(uri, properties, tls).await.map_err(EventError::Connect)?;
+            Connection::connect_uri_with_config(uri, properties, tls, runtime).await.map_err(EventError::Connect)?;
         let channel = connection.create_channel().await.map_err(EventError::Connect)?;
         self.declare(&channel).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(EventError::Declare)?;
