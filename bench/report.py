@@ -150,7 +150,7 @@ Written by `make bench`; do not edit. What is measured and how: [bench/README.md
 | date | {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC |
 | revision | {revision}, release build |
 | versions | PostgreSQL {found['server']}; {run('rustc', '--version').split(' (')[0]} |
-| command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}` |
+| command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}{' BENCH_LARGE=1' if 'memory_large' in found else ''}` |
 | data | the demo's auction system: {raw / 1e6:.0f} MB of dump, {stored / 1e6:.0f} MB stored |
 
 All servers, the worker and the tools share the machine's processors. Busy with other work during the file store's rounds
