@@ -34,7 +34,12 @@ async fn neither_a_claim_nor_a_filtered_list_reads_every_job() {
         plan(&app, CLAIM, &["'a'", "'{default}'::text[]", "30"]).await,
         plan(&app, PAGE, &[none, none, none, "'failed'", none, "25", "0", "10001", "false"]).await,
         plan(&app, PAGE, &[none, none, "'restore'", none, none, "25", "0", "10001", "false"]).await,
-        plan(&app, PAGE, &[none, "'00000000-0000-7000-8000-000000000000'", none, none, none, "25", "0", "10001", "false"]).await,
+        plan(
+            &app,
+            PAGE,
+            &[none, "'00000000-0000-7000-8000-000000000000'", none, none, none, "25", "0", "10001", "false"],
+        )
+        .await,
     ];
     for plan in plans {
         assert!(!plan.contains("Seq Scan on jobs"), "{plan}");

@@ -30,7 +30,7 @@ pub use restore::{Expected, Restored, StoredBytes, read_back, restore, verify};
 /// Blocks per stream when nothing else is asked for: 16 MiB.
 pub const DEFAULT_BLOCKS: usize = 16;
 
-/// As the configuration's default (docs/adr/0020-fast-enough-beside-the-database.md).
+/// As the configuration's default (docs/adr/0013-fast-enough-beside-the-database.md).
 pub const DEFAULT_LEVEL: i32 = 1;
 
 /// Hand-overs between stages hold at most this many blocks; the pools are the real bound.
