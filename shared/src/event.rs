@@ -4,7 +4,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use crate::id::{EventId, InstallationId};
+use crate::id::{EventId, InstallationId, ServiceId};
 
 /// What a `CloudEvents` JSON body is announced as.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -18,8 +18,8 @@ pub struct NewEvent {
     pub subject: String,
     /// Whose events keep their order among each other: the id of the save or job.
     pub aggregate: String,
-    /// The service that it concerns, if it is one.
-    pub service: Option<String>,
+    /// The service that it concerns, if it is one. Readers are told its name of that moment.
+    pub service: Option<ServiceId>,
     /// The trace of the request that caused it.
     pub trace_id: Option<String>,
     /// The type's own fields. Ids and figures; never a secret.

@@ -18,13 +18,15 @@ pub mod invariants;
 pub mod majors;
 pub mod process;
 pub mod proxy;
+pub mod spec;
 pub mod stack;
 pub mod wait;
 
-pub use app::{ADMIN_PASSWORD, App, TargetSpec, WorkerSpec};
+pub use app::{ADMIN_PASSWORD, App};
 pub use client::{Answer, Client};
 pub use database::Database;
 pub use majors::Major;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use spec::{TargetSpec, WorkerSpec};
 pub use wait::until;

@@ -27,7 +27,7 @@ pub async fn write(
                 kind: "restore.completed".to_owned(),
                 subject: format!("jobs/{}", job.id),
                 aggregate: format!("job:{}", job.id),
-                service: saves::service_name(tx, job.service_id).await?,
+                service: job.service_id,
                 trace_id: job.trace_id.clone(),
                 data: json!({ "job_id": job.id, "save_id": restore.save_id, "target_id": restore.target_id,
                               "database": restore.database, "result": result }),
@@ -58,7 +58,7 @@ async fn write_save(tx: &mut PgConnection, fence: Fence, job: &JobRow, saved: &S
         kind: "save.completed".to_owned(),
         subject: format!("saves/{}", manifest.save),
         aggregate: format!("save:{}", manifest.save),
-        service: Some(manifest.service.to_string()),
+        service: job.service_id,
         trace_id: job.trace_id.clone(),
         data: json!({
             "save_id": manifest.save, "target_id": job.target_id, "target": manifest.target, "job_id": job.id,

@@ -73,8 +73,7 @@ async fn claim_once(
             .await?;
     }
     if let Some(job) = &row {
-        let event = finish::job_event(&mut tx, job).await?;
-        outbox::insert(&mut tx, &event).await?;
+        outbox::insert(&mut tx, &finish::job_event(job)).await?;
     }
     tx.commit().await?;
     Ok(row)

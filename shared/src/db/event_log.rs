@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use super::DbError;
 use crate::id::{EventId, ServiceId};
 
-/// One fact. `service` is the service's name.
+/// One fact. `service` is the service's name of that moment.
 #[derive(Debug, Clone)]
 pub struct EventRow {
     pub id: EventId,
@@ -29,7 +29,7 @@ pub async fn after(
     Ok(sqlx::query_as!(
         EventRow,
         r#"SELECT id, seq AS "seq!", type, subject, service, trace_id, data AS "data: Json<serde_json::Value>", occurred_at FROM outbox
-         WHERE seq > $2 AND ($1::uuid[] IS NULL OR service IN (SELECT name FROM services WHERE id = ANY ($1)))
+         WHERE seq > $2 AND ($1::uuid[] IS NULL OR service_id = ANY ($1))
          ORDER BY seq LIMIT $3"#,
         visible as _,
         after,

@@ -65,8 +65,7 @@ pub async fn finish(conn: &mut PgConnection, fence: Fence, outcome: &Outcome) ->
 /// dependants of what did not succeed are cancelled, and the world is told.
 pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError> {
     sqlx::query!("DELETE FROM save_uses WHERE job_id = $1", job.id.0).execute(&mut *conn).await?;
-    let event = job_event(conn, job).await?;
-    outbox::insert(conn, &event).await?;
+    outbox::insert(conn, &job_event(job)).await?;
     if !job.state.is_terminal() {
         return Ok(());
     }
@@ -132,14 +131,14 @@ async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), 
         kind: "save.failed".to_owned(),
         subject: format!("saves/{save}"),
         aggregate: format!("save:{save}"),
-        service: super::saves::service_name(conn, job.service_id).await?,
+        service: job.service_id,
         trace_id: job.trace_id.clone(),
         data: json!({ "save_id": save, "target_id": job.target_id, "job_id": job.id, "version": version, "error": problem }),
     };
     outbox::insert(conn, &event).await
 }
 
-pub(super) async fn job_event(conn: &mut PgConnection, job: &JobRow) -> Result<NewEvent, DbError> {
+pub(super) fn job_event(job: &JobRow) -> NewEvent {
     let kind = match job.state {
         JobState::Queued if job.error.is_some() => "job.retrying",
         JobState::Queued => "job.queued",
@@ -148,27 +147,24 @@ pub(super) async fn job_event(conn: &mut PgConnection, job: &JobRow) -> Result<N
         JobState::Failed => "job.failed",
         JobState::Cancelled => "job.cancelled",
     };
-    Ok(NewEvent {
+    NewEvent {
         kind: kind.to_owned(),
         subject: format!("jobs/{}", job.id),
         aggregate: format!("job:{}", job.id),
-        service: super::saves::service_name(conn, job.service_id).await?,
+        service: job.service_id,
         trace_id: job.trace_id.clone(),
         data: json!({
             "job_id": job.id, "kind": job.kind, "state": job.state, "attempt": job.attempt, "epoch": job.epoch,
             "service_id": job.service_id, "target_id": job.target_id, "save_id": job.save_id.or(job.reads_save_id),
             "error": job.error,
         }),
-    })
+    }
 }
 
 /// The event of a job that was just queued.
 pub async fn announce(conn: &mut PgConnection, id: JobId) -> Result<(), DbError> {
     match jobs::get(conn, id).await? {
-        Some(job) => {
-            let event = job_event(conn, &job).await?;
-            outbox::insert(conn, &event).await
-        }
+        Some(job) => outbox::insert(conn, &job_event(&job)).await,
         None => Ok(()),
     }
 }

@@ -20,12 +20,13 @@ const SEQUENCE_BATCH: i64 = 1000;
 /// Writes a fact in the transaction that makes it true.
 pub async fn insert(conn: &mut PgConnection, event: &NewEvent) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO outbox (id, type, subject, aggregate, service, trace_id, data) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO outbox (id, type, subject, aggregate, service_id, service, trace_id, data)
+         VALUES ($1, $2, $3, $4, $5, (SELECT name FROM services WHERE id = $5), $6, $7)",
         EventId::generate().0,
         event.kind,
         event.subject,
         event.aggregate,
-        event.service,
+        event.service as _,
         event.trace_id,
         event.data
     )

@@ -215,9 +215,3 @@ pub async fn settle_copy(
     .await?;
     ensure_rows("save_copies", &done, 1)
 }
-
-/// The name of a service, for events.
-pub async fn service_name(conn: &mut PgConnection, id: Option<ServiceId>) -> Result<Option<String>, DbError> {
-    let name = sqlx::query_scalar!("SELECT name FROM services WHERE id = $1", id as _).fetch_optional(conn).await?;
-    Ok(name.map(String::from))
-}

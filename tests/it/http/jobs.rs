@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::{App, Database, until};
 
-use super::cast::Paper;
+use super::cast::{Paper, admin};
 
 #[tokio::test]
 async fn a_wait_ends_with_the_job() {
@@ -129,6 +129,27 @@ async fn a_job_that_ended_badly_is_repeated_as_a_new_one() {
     assert_eq!(app.client.job(job).await["state"], "cancelled", "the old one stays as it ended");
     app.client.post(&retry(second["id"].as_str().unwrap(), ""), Value::Null).await.expect(409);
     app.holds().await;
+}
+
+#[tokio::test]
+async fn events_stay_with_their_service_though_its_name_moves_to_another() {
+    let app = App::spawn().await;
+    let paper = Paper::create(&app.client).await;
+    let _relay = app.worker("a").await;
+    app.client.post(&format!("/v1/targets/{}/probe", paper.target), Value::Null).await.expect(202);
+    let service = format!("/v1/services/{}", paper.service);
+    let name = app.client.get(&service).await.expect(200)["name"].clone();
+    app.client.patch(&service, json!({ "name": "renamed" })).await.expect(200);
+    let heir = app.client.post("/v1/services", json!({ "name": name })).await.id();
+    let owner = admin(&app, "owner", &[("viewer", Some(&paper.service))]).await;
+    let stranger = admin(&app, "stranger", &[("viewer", Some(&heir))]).await;
+    let seen = until("the owner sees the job", || async {
+        let events = owner.get("/v1/events").await.expect(200);
+        events.as_array().is_some_and(|all| !all.is_empty()).then_some(events)
+    })
+    .await;
+    assert_eq!(seen[0]["service"], name, "called as it was called then");
+    assert_eq!(stranger.get("/v1/events").await.expect(200), json!([]), "another service's past");
 }
 
 #[tokio::test]
