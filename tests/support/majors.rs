@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde_json::json;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::{app::TargetSpec, app::percent_decoded, stack};
+use crate::{app::percent_decoded, spec::TargetSpec, stack};
 
 /// A `PostgreSQL` server of another major, and its client programs.
 #[derive(Debug)]
