@@ -178,11 +178,11 @@ fn what_is_wrong_is_named_with_its_origin_and_its_cure() {
 fn a_wrong_file_is_named_by_its_line_and_not_quoted() {
     let dir = tempfile::tempdir().unwrap();
     let broken = write(&dir, "broken.toml", "[database]\nurl = \"postgres://planted\n");
-    let wrong = write(&dir, "wrong.toml", "[http]\n\nlisten = 8080\n[htpt]\na = \"planted\"\n");
+    let wrong = write(&dir, "wrong.toml", "[http]\n\nlisten = 8080\n[nonsense]\na = \"planted\"\n");
     for (args, env, expected) in [
         (vec!["--config", broken.as_str()], "", "broken.toml:2"),
         (vec!["--config", wrong.as_str()], "", "wrong.toml:3"),
-        (vec!["--config", wrong.as_str()], "", "htpt ("),
+        (vec!["--config", wrong.as_str()], "", "nonsense ("),
         (vec!["--config", "/nowhere.toml"], "", "/nowhere.toml"),
         (vec![], "planted password with spaces\n", ".env): a line is not KEY=value; quote values"),
     ] {

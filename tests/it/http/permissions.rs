@@ -184,7 +184,7 @@ async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_aud
 }
 
 #[tokio::test]
-async fn what_is_anothers_is_as_if_it_were_not_there() {
+async fn what_another_owns_is_as_if_it_were_not_there() {
     let database = Database::small().await;
     let mut app = App::spawn().await;
     let things = things(&mut app, &database).await;
