@@ -256,6 +256,17 @@ async fn events_survive_a_restart_of_the_broker_and_wait_while_it_is_short_of_me
 }
 
 #[tokio::test]
+async fn the_exchange_is_there_before_the_first_event() {
+    let app = App::spawn().await;
+    let exchange = stack::fresh("events");
+    let _worker = app.worker_with(&publishing("a", &exchange)).await;
+    until("a consumer could bind", || async { Subscription::exchange_exists(&exchange).await.then_some(()) }).await;
+    let facts: i64 = app.value("SELECT count(*) FROM outbox").await;
+    assert_eq!(facts, 0);
+    Subscription::open(&exchange, "#").await.close().await;
+}
+
+#[tokio::test]
 async fn a_broker_is_spoken_to_by_tls_and_only_if_the_named_authority_vouches_for_it() {
     let database = Database::small().await;
     let mut app = App::spawn().await;

@@ -59,6 +59,17 @@ impl Subscription {
         Self { queue, exchange: exchange.to_owned(), connection, channel, consumer }
     }
 
+    /// Whether somebody has declared the exchange.
+    pub async fn exchange_exists(exchange: &str) -> bool {
+        let connection = connect().await;
+        let channel = connection.create_channel().await.unwrap();
+        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let declared =
+            channel.exchange_declare(exchange.into(), ExchangeKind::Topic, passive, FieldTable::default()).await;
+        connection.close(200, "done".into()).await.unwrap();
+        declared.is_ok()
+    }
+
     /// What the relay parks because nobody is bound for it.
     pub async fn unrouted(exchange: &str) -> Self {
         Self::resume(exchange, &format!("{exchange}.unrouted")).await

@@ -64,6 +64,9 @@ impl EventError {
 /// Where events go. It rebuilds its own connection at the call after a failure; the relay sees to the pauses.
 #[async_trait]
 pub trait EventSink: Send {
+    /// Makes the place where events go, before there are any: whoever wants them can bind to it then.
+    async fn open(&mut self) -> Result<(), EventError>;
+
     /// Publishes a window of at most one event per aggregate, in its order, and answers for each, in the same order.
     /// `Ok` only when the other side has taken over responsibility. Bounded in time.
     async fn publish(&mut self, window: &[Outgoing]) -> Vec<Result<Published, EventError>>;
@@ -75,6 +78,10 @@ struct Nowhere;
 
 #[async_trait]
 impl EventSink for Nowhere {
+    async fn open(&mut self) -> Result<(), EventError> {
+        Ok(())
+    }
+
     async fn publish(&mut self, window: &[Outgoing]) -> Vec<Result<Published, EventError>> {
         window.iter().map(|_| Ok(Published { routed: None })).collect()
     }

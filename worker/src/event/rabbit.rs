@@ -138,6 +138,11 @@ impl RabbitSink {
 
 #[async_trait]
 impl EventSink for RabbitSink {
+    async fn open(&mut self) -> Result<(), EventError> {
+        self.link = Some(self.connected().await?);
+        Ok(())
+    }
+
     async fn publish(&mut self, window: &[Outgoing]) -> Vec<Result<Published, EventError>> {
         let link = match self.connected().await {
             Ok(link) => link,

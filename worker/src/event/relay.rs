@@ -91,6 +91,10 @@ impl Relay {
         }
         let mut hints = bounded(Hints::listen(self.url.expose_secret())).await?;
         tracing::info!("this worker's relay is the active one");
+        if let Err(error) = self.sink.open().await {
+            // The first window tries again, and its rows say what failed.
+            tracing::warn!(error = %Causes(&error), "the place where events go cannot be opened yet");
+        }
         self.relay(&mut conn, &mut hints, soft).await?;
         bounded(async { Ok(conn.close().await?) }).await
     }
