@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::stack;
+use crate::{stack, wait::until};
 
 /// Dropped with whoever is connected, when the test ends.
 #[derive(Debug)]
@@ -56,8 +56,12 @@ impl Database {
         Hold { session }
     }
 
-    /// Whether a session of Holdfast waits for a lock here.
-    pub async fn has_waiting_dump(&self) -> bool {
+    /// Waits until a session of Holdfast waits for a lock here: a dump has come to what [`Database::hold`] holds.
+    pub async fn dump_waits(&self) {
+        until("a dump waits for the lock", || async { self.has_waiting_dump().await.then_some(()) }).await;
+    }
+
+    async fn has_waiting_dump(&self) -> bool {
         let waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'holdfast/%' AND wait_event_type = 'Lock'";
         sqlx::query_scalar(waiting).bind(&self.name).fetch_one(&mut connect("postgres").await).await.unwrap()
     }

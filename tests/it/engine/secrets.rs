@@ -17,7 +17,7 @@ async fn while_a_tool_runs_the_password_is_in_one_private_file_alone() {
     let target = app.target(&source).await;
     let hold = source.hold("lots").await;
     let job = app.backup(&target).await;
-    until("pg_dump waits", || async { source.has_waiting_dump().await.then_some(()) }).await;
+    source.dump_waits().await;
 
     let children = worker.descendants();
     assert!(children.iter().any(|(_, line)| line.contains("pg_dump")), "{children:?}");
@@ -67,13 +67,13 @@ async fn secrets_are_gone_after_failure_and_cancel_and_swept_after_a_kill() {
     let target = app.target(&source).await;
     let hold = source.hold("lots").await;
     let job = app.backup(&target).await;
-    until("pg_dump waits", || async { source.has_waiting_dump().await.then_some(()) }).await;
+    source.dump_waits().await;
     app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
     app.client.job_is(&job, "cancelled").await;
     assert_eq!(secret_dirs(&app), none, "after a cancel");
 
     let job = app.backup(&target).await;
-    until("pg_dump waits", || async { source.has_waiting_dump().await.then_some(()) }).await;
+    source.dump_waits().await;
     let children = worker.descendants();
     worker.kill9().await;
     assert_eq!(secret_dirs(&app).len(), 1, "a killed worker cannot tidy up");

@@ -49,7 +49,7 @@ async fn a_killed_pg_dump_is_no_save_and_the_next_attempt_is() {
     let target = app.target(&source).await;
     let hold = source.hold("lots").await;
     let job = app.backup(&target).await;
-    until("pg_dump waits", || async { source.has_waiting_dump().await.then_some(()) }).await;
+    source.dump_waits().await;
     // __child has become the tool by now.
     let pid = child(&worker, "pg_dump").await;
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
@@ -72,7 +72,7 @@ async fn a_pg_dump_killed_for_good_leaves_no_byte() {
     let target = app.target(&source).await;
     let hold = source.hold("bids").await;
     let job = app.backup(&target).await;
-    until("pg_dump waits", || async { source.has_waiting_dump().await.then_some(()) }).await;
+    source.dump_waits().await;
     let pid = child(&worker, "pg_dump").await;
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     fails(&app, &job, "tool_killed", true).await;

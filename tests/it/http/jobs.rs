@@ -24,7 +24,7 @@ async fn a_wait_ends_with_the_job() {
 
     let hold = database.hold("lots").await;
     let job = app.backup(&target).await;
-    until("the dump waits for the lock", || async { database.has_waiting_dump().await.then_some(()) }).await;
+    database.dump_waits().await;
     let path = format!("/v1/jobs/{job}?wait=60s");
     let (waited, ()) = tokio::join!(app.client.get(&path), async {
         // Somebody is waiting now, or will be: either way the end has to be told.
@@ -85,7 +85,7 @@ async fn a_job_is_cancelled_once_and_only_before_its_end() {
     let _worker = app.worker("a").await;
     let hold = database.hold("lots").await;
     let running = app.backup(&target).await;
-    until("the dump waits for the lock", || async { database.has_waiting_dump().await.then_some(()) }).await;
+    database.dump_waits().await;
     for _ in 0..2 {
         let asked = app.client.post(&cancel(&running), Value::Null).await;
         assert!(asked.status == 202 || asked.body["state"] == "cancelled", "{}", asked.text);

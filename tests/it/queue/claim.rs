@@ -123,10 +123,9 @@ async fn a_server_runs_no_more_jobs_at_once_than_it_may() {
     }
     app.client.job_is(&jobs[0], "running").await;
     app.client.job_is(&jobs[1], "running").await;
-    until("both dumps are at their lock", || async {
-        (databases[0].has_waiting_dump().await && databases[1].has_waiting_dump().await).then_some(())
-    })
-    .await;
+    for database in &databases[..2] {
+        database.dump_waits().await;
+    }
     // Both workers have looked again by now, several times.
     assert_eq!(app.client.job(&jobs[2]).await["state"], "queued", "the server has two places");
     for hold in holds {

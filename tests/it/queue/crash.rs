@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use support::{App, Database, Process, Proxy, WorkerSpec, process, stack, until};
 
-async fn waiting(database: &Database) {
-    until("the dump waits for its lock", || async { database.has_waiting_dump().await.then_some(()) }).await;
-}
-
 /// Waits until the job runs under a higher epoch than its first.
 async fn taken_over(app: &App, job: &str) {
     app.client
@@ -29,8 +25,8 @@ async fn jobs_of_a_killed_worker_run_on_its_peer() {
     let holds = [databases[0].hold("lots").await, databases[1].hold("lots").await];
     let mut killed = app.worker("a").await;
     let jobs = [app.backup(&targets[0]).await, app.backup(&targets[1]).await];
-    waiting(&databases[0]).await;
-    waiting(&databases[1]).await;
+    databases[0].dump_waits().await;
+    databases[1].dump_waits().await;
     let peer = app.worker("b").await;
     let orphans = children(&killed);
     killed.kill9().await;
@@ -65,7 +61,7 @@ async fn a_worker_restarted_under_its_own_name_takes_its_job_up_again() {
     let hold = database.hold("lots").await;
     let mut worker = app.worker("a").await;
     let job = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     let secrets = || -> Vec<String> {
         let entries = std::fs::read_dir(app.dir.path().join("run")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -94,7 +90,7 @@ async fn a_worker_frozen_past_its_lease_writes_nothing_when_it_thaws() {
     let hold = database.hold("lots").await;
     let mut frozen = app.worker("a").await;
     let job = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     let dumps = children(&frozen);
     frozen.freeze();
     let _peer = app.worker("b").await;
@@ -131,7 +127,7 @@ async fn a_job_goes_on_while_postgresql_restarts() {
         let spec = WorkerSpec { lease_s: 60.0, ..WorkerSpec::named("a") };
         let mut worker = app.worker_with(&spec).await;
         let job = app.backup(&target).await;
-        waiting(&database).await;
+        database.dump_waits().await;
         stack::act(how, "meta").await;
         if how == "kill9" {
             stack::act("start", "meta").await;
@@ -160,7 +156,7 @@ async fn a_worker_that_cannot_beat_stops_before_another_could_start() {
     let (proxy, through) = Proxy::before(&app.database_url()).await;
     let cut_off = app.worker_with(&WorkerSpec { database_url: Some(through), ..WorkerSpec::named("a") }).await;
     let job = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     let dumps = children(&cut_off);
     // No sweeper yet but the one that is cut off: the lease runs out unseen, and the strict beat alone must end the dump.
     proxy.stall();

@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{App, Database, TargetSpec, WorkerSpec, process, until};
+use support::{App, Database, TargetSpec, WorkerSpec, process};
 
 async fn cancel(app: &App, job: &str) -> (u16, Value) {
     let answer = app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
     (answer.status.as_u16(), answer.body)
-}
-
-async fn waiting(database: &Database) {
-    until("the dump waits for its lock", || async { database.has_waiting_dump().await.then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -24,7 +20,7 @@ async fn a_queued_job_is_cancelled_at_once_and_a_running_one_soon() {
     let spec = WorkerSpec { lease_s: 90.0, beat_s: 30.0, ..WorkerSpec::named("a") };
     let worker = app.worker_with(&spec).await;
     let running = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     let queued = app.backup(&target).await;
 
     let (status, job) = cancel(&app, &queued).await;
@@ -62,7 +58,7 @@ async fn sigterm_lets_a_running_job_finish() {
     let hold = database.hold("lots").await;
     let mut worker = app.worker_with(&WorkerSpec { grace_s: 60.0, ..WorkerSpec::named("a") }).await;
     let running = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     worker.signal(rustix::process::Signal::TERM);
     let queued = app.backup(&target).await;
     hold.release().await;
@@ -81,7 +77,7 @@ async fn a_job_that_outlasts_the_grace_period_is_put_back_uncharged() {
     let hold = database.hold("lots").await;
     let mut worker = app.worker_with(&WorkerSpec { grace_s: 1.0, ..WorkerSpec::named("a") }).await;
     let job = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     let children: Vec<u32> = worker.descendants().iter().map(|(pid, _)| *pid).collect();
     assert!(worker.stop().await.success());
     assert!(children.iter().all(|pid| !process::alive(*pid)), "a child outlived its worker");
@@ -102,7 +98,7 @@ async fn a_second_sigterm_ends_a_worker_at_once_and_its_job_is_put_back() {
     let _hold = database.hold("lots").await;
     let mut worker = app.worker_with(&WorkerSpec { grace_s: 600.0, ..WorkerSpec::named("a") }).await;
     let job = app.backup(&target).await;
-    waiting(&database).await;
+    database.dump_waits().await;
     worker.signal(rustix::process::Signal::TERM);
     worker.says("stopping").await;
     worker.signal(rustix::process::Signal::TERM);
