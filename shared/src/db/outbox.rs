@@ -5,6 +5,7 @@ use sqlx::{Connection, PgConnection, postgres::PgListener};
 use super::{DbError, ensure_rows, pool};
 use crate::{
     event::{NewEvent, Outgoing},
+    failpoint,
     id::EventId,
 };
 
@@ -69,8 +70,12 @@ pub async fn sequence(conn: &mut PgConnection) -> Result<u64, DbError> {
         let given = i64::try_from(given).unwrap_or(i64::MAX);
         let moved = sqlx::query!("UPDATE outbox_seq SET last = last + $1", given).execute(&mut *tx).await?;
         ensure_rows("outbox_seq", &moved, 1)?;
+        failpoint!("relay.sequence.before");
     }
     tx.commit().await?;
+    if given > 0 {
+        failpoint!("relay.sequence.after");
+    }
     Ok(given)
 }
 

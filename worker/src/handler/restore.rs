@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use shared::{
     db::{jobs, saves, work::Purpose},
+    failpoint,
     id::JobId,
     job::{OwnerPolicy, PrivilegePolicy, RestoreJob},
     manifest::{self, Manifest, ManifestObject},
@@ -138,14 +139,17 @@ async fn once(
         let Some(writer) = restore.writer() else {
             return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
         };
+        failpoint!("restore.tool.started");
         let (progress, watched) = job.watch(Some(object.raw_bytes));
         let streamed = stream::restore(stored, expected, writer, progress, cancel).await;
         drop(watched);
         match streamed {
             Ok(restored) => {
                 restore.finish().await?;
+                failpoint!("restore.tool.ended");
                 job.phase("settling").await?;
                 let warnings = engine.settle(at, &created, properties, options, cancel).await?;
+                failpoint!("restore.settle.after");
                 engine.publish(at, &created, properties).await?;
                 Ok(End::Restored(restored, warnings))
             }

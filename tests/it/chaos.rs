@@ -1,0 +1,5 @@
+//! What is left when a worker dies at any moment, and what the next one makes of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod points;
