@@ -1,5 +1,10 @@
 //! What is left when a worker dies at any moment, and what the next one makes of it.
-
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod bench;
+mod freezes;
+mod kills;
 mod points;
+
+/// Failpoints whose kills stand beside what they are about: how their names begin, and where that is.
+const ELSEWHERE: &[(&str, &str)] = &[];
