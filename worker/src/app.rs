@@ -99,6 +99,8 @@ async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
                 Arc::new(GridFsStore::open(name.clone(), &settings).await?)
             }
         };
+        #[cfg(debug_assertions)]
+        let opened = Arc::new(crate::store::Failing::new(opened));
         stores.insert(name.clone(), opened);
     }
     Ok(stores)
