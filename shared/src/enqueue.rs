@@ -1,5 +1,8 @@
 //! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
 
+mod delete;
+mod gc;
+
 use sqlx::PgConnection;
 
 use crate::{
@@ -11,6 +14,9 @@ use crate::{
     save::{Mode, Origin, SaveState, Scope},
 };
 
+pub use delete::{Deletion, delete};
+pub use gc::{GcRequest, gc};
+
 /// Why nothing was enqueued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
@@ -20,6 +26,16 @@ pub enum EnqueueError {
     SaveMissing(SaveId),
     #[error("save {id} is {state}: only an available save can be restored")]
     SaveNotAvailable { id: SaveId, state: SaveState },
+    #[error("save {id} is still being made: cancel {} first", job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}")))]
+    SavePending { id: SaveId, job: Option<JobId> },
+    #[error("save {0} is pinned: unpin it first")]
+    SavePinned(SaveId),
+    #[error("save {id} is used by {kind} job {job}: wait for its end or cancel it")]
+    SaveInUse { id: SaveId, job: JobId, kind: String },
+    #[error("save {0} is deleted already")]
+    SaveDeleted(SaveId),
+    #[error("save {id} is being deleted by job {job}")]
+    DeletionUnderway { id: SaveId, job: JobId },
     #[error("there is no job {0}")]
     JobMissing(JobId),
     #[error("job {id} is {}: only a job that failed or was cancelled can be retried", state.as_str())]
@@ -42,6 +58,14 @@ pub struct Asked {
     pub priority: Option<i16>,
     /// `jobs.attempts` of the configuration: the most for a job that a retry may help. A kind's own limit may be lower.
     pub attempts: i32,
+}
+
+impl Asked {
+    /// Nobody asks: a worker finds that it is time.
+    #[must_use]
+    pub fn by_itself() -> Self {
+        Self { by: None, request_id: None, trace_id: None, priority: None, attempts: 20 }
+    }
 }
 
 /// A backup that is wanted.
@@ -122,7 +146,7 @@ pub async fn backup(
 
 /// Enqueues a restore into a new database.
 pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
-    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
+    let save = saves::lock_to_read(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
     if save.state != SaveState::Available {
         return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
     }
@@ -189,6 +213,17 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             restore(tx, wanted, &asked).await?
         }
         Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
+        Payload::Delete(job) => match delete(tx, job.save_id, &asked).await? {
+            Deletion::Enqueued(id) => id,
+            Deletion::Underway(job_id) => {
+                return Err(EnqueueError::DeletionUnderway { id: job.save_id, job: job_id });
+            }
+            Deletion::Done => return Err(EnqueueError::SaveDeleted(job.save_id)),
+        },
+        Payload::Gc(job) => {
+            gc(tx, GcRequest { store: job.store, worker_group: old.worker_group.clone(), dry_run: job.dry_run }, &asked)
+                .await?
+        }
     };
     jobs::set_retry_of(tx, new, id).await?;
     Ok(new)

@@ -1,12 +1,16 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod delete;
+mod gc;
 mod probe;
 mod restore;
 
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use delete::DeleteJob;
+pub use gc::GcJob;
 pub use probe::ProbeJob;
 pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
 
@@ -17,6 +21,8 @@ pub enum Payload {
     Backup(BackupJob),
     Restore(RestoreJob),
     Probe(ProbeJob),
+    Delete(DeleteJob),
+    Gc(GcJob),
 }
 
 impl Payload {
@@ -27,6 +33,8 @@ impl Payload {
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
             Self::Probe(_) => "probe",
+            Self::Delete(_) => "delete",
+            Self::Gc(_) => "gc",
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Context {
     pub postgres: Postgres,
     pub keys: KeyRing,
     pub settings: config::Worker,
+    pub gc: config::Gc,
 }
 
 /// Why a target cannot be worked on.

@@ -2,7 +2,9 @@
 //! writes it, fenced, in one transaction.
 
 pub mod backup;
+pub mod delete;
 mod error;
+pub mod gc;
 pub mod probe;
 pub mod restore;
 
@@ -113,5 +115,7 @@ pub async fn run(job: &Job, payload: &Payload) -> Result<Done, JobError> {
         Payload::Backup(payload) => backup::run(job, payload).await,
         Payload::Restore(payload) => restore::run(job, payload).await,
         Payload::Probe(payload) => probe::run(job, payload).await,
+        Payload::Delete(payload) => delete::run(job, payload).await,
+        Payload::Gc(payload) => gc::run(job, payload).await,
     }
 }

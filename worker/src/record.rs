@@ -1,10 +1,11 @@
 //! The record: what the last, fenced transaction of a job writes beside the job's own state (design §3, step 8).
 
 pub mod copies;
+pub mod removal;
 
 use serde_json::json;
 use shared::{
-    db::{DbError, claim::Fence, jobs::JobRow, objects, outbox, saves},
+    db::{DbError, claim::Fence, deletion, jobs::JobRow, objects, outbox, saves},
     event::NewEvent,
     job::Payload,
 };
@@ -34,6 +35,7 @@ pub async fn write(
             };
             outbox::insert(tx, &event).await
         }
+        (Done::Plain(_), Payload::Delete(delete)) => deletion::end(tx, job, delete.save_id).await,
         (Done::Plain(_), _) => Ok(()),
     }
 }

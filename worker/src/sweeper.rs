@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        sweep,
+        gc, sweep,
         workers::{self, WorkerRow},
     },
-    queue::{self, QUEUE, QueueError},
+    enqueue::{self, Asked, EnqueueError, GcRequest},
+    queue::{self, QUEUE},
 };
 use sqlx::Connection;
 use tokio::time::Instant;
@@ -51,7 +52,7 @@ pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
     }
 }
 
-async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(), QueueError> {
+async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(), EnqueueError> {
     let mut conn = ctx.pool.acquire().await.map_err(shared::db::DbError::from)?;
     workers::seen(&mut conn, me).await?;
     let mut tx = conn.begin().await.map_err(shared::db::DbError::from)?;
@@ -64,6 +65,13 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
         }
     }
     sweep::cancel_orphans(&mut tx).await?;
+    if !ctx.gc.interval.is_zero() {
+        for worker_group in gc::groups_due(&mut tx, ctx.gc.grace, ctx.gc.interval).await? {
+            let wanted = GcRequest { store: None, worker_group, dry_run: false };
+            let job = enqueue::gc(&mut tx, wanted, &Asked::by_itself()).await?;
+            tracing::info!(job.id = %job, "a collection is due");
+        }
+    }
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;
