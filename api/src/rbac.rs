@@ -60,9 +60,12 @@ permissions! {
     SaveDelete "save.delete" of save: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,
+    // What is there is replaced: more than an operator's work (guarantees D2).
+    SaveReplace "save.replace" of save: Admin,
     JobRead "job.read" of job: Viewer,
     JobCancel "job.cancel" of job: Operator,
     JobRetry "job.retry" of job: Operator,
+    JobUndo "job.undo" of job: Admin,
     EventRead "event.read" of event: Viewer,
 }
 

@@ -11,6 +11,7 @@ pub mod finish;
 pub mod gc;
 pub mod job_done;
 pub mod jobs;
+pub mod kept;
 pub mod migrate;
 pub mod notify;
 pub mod objects;

@@ -2,17 +2,23 @@
 
 mod backup;
 mod delete;
+mod expire;
 mod gc;
+mod journal;
 mod probe;
 mod restore;
+mod undo;
 
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
 pub use delete::DeleteJob;
+pub use expire::ExpireJob;
 pub use gc::GcJob;
+pub use journal::{Evidence, Journal, Placed, Step, Swap};
 pub use probe::ProbeJob;
-pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use undo::UndoJob;
 
 /// What a job does, with what it needs to know. The tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +26,8 @@ pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub enum Payload {
     Backup(BackupJob),
     Restore(RestoreJob),
+    Undo(UndoJob),
+    Expire(ExpireJob),
     Probe(ProbeJob),
     Delete(DeleteJob),
     Gc(GcJob),
@@ -32,6 +40,8 @@ impl Payload {
         match self {
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Undo(_) => "undo",
+            Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
             Self::Delete(_) => "delete",
             Self::Gc(_) => "gc",

@@ -54,6 +54,7 @@ impl App {
             keys: keys.clone(),
             settings,
             gc: config.gc.clone(),
+            jobs: config.jobs.clone(),
         });
         let id = uuid::Uuid::now_v7();
         let name = format!("{}/{}", ctx.settings.name, id.simple());

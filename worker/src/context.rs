@@ -33,6 +33,8 @@ pub struct Context {
     pub keys: KeyRing,
     pub settings: config::Worker,
     pub gc: config::Gc,
+    /// What holds for jobs that Holdfast asks of itself.
+    pub jobs: config::Jobs,
 }
 
 /// Why a target cannot be worked on.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        gc, sweep,
+        gc, kept, sweep,
         workers::{self, WorkerRow},
     },
     enqueue::{self, Asked, EnqueueError, GcRequest},
@@ -19,6 +19,8 @@ use crate::context::Context;
 
 /// Hints sent again in one sweep.
 const HINTS: i64 = 500;
+/// Databases whose time is over, for which one sweep enqueues jobs.
+const EXPIRIES: i64 = 20;
 
 /// Sweeps until told to stop.
 pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
@@ -68,9 +70,12 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     if !ctx.gc.interval.is_zero() {
         for worker_group in gc::groups_due(&mut tx, ctx.gc.grace, ctx.gc.interval).await? {
             let wanted = GcRequest { store: None, worker_group, dry_run: false };
-            let job = enqueue::gc(&mut tx, wanted, &Asked::by_itself()).await?;
+            let job = enqueue::gc(&mut tx, wanted, &Asked::by_nobody(&ctx.jobs)).await?;
             tracing::info!(job.id = %job, "a collection is due");
         }
+    }
+    for (kept, target) in kept::take_due(&mut tx, EXPIRIES).await? {
+        enqueue::expire(&mut tx, kept, target, &Asked::by_nobody(&ctx.jobs)).await?;
     }
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;

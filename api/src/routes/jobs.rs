@@ -5,6 +5,7 @@ pub mod get;
 pub mod history;
 pub mod list;
 pub mod retry;
+pub mod undo;
 
 use std::time::Duration;
 
@@ -147,7 +148,8 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SaveInUse { .. }
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
-        | EnqueueError::NotRetryable { .. } => ApiError::Conflict(error.to_string()),
+        | EnqueueError::NotRetryable { .. }
+        | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
         EnqueueError::StoreUnknown { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];
             ApiError::Invalid { detail: "the request names a store that cannot be used".into(), errors }

@@ -1,0 +1,56 @@
+//! A copy's bytes into the restore tool, and what it means when they do not get there.
+
+use super::{Attempt, Job, JobError, Source};
+use crate::{
+    engine::Restore,
+    store::{ByteStream, Store},
+    stream::{self, Restored, StreamError},
+};
+
+/// Opens the dump in a store.
+pub(super) async fn open(job: &Job, source: &Source, store: &dyn Store) -> Result<ByteStream, Attempt> {
+    store.read(&source.object.key, &job.lease.cancel).await.map_err(|error| Attempt::Copy(error.into()))
+}
+
+/// Feeds the tool and waits for its verdict. `release` is awaited when everything has matched, before the last block.
+pub(super) async fn pour(
+    job: &Job,
+    source: &Source,
+    stored: ByteStream,
+    mut restore: Restore,
+    release: impl Future<Output = Result<(), JobError>> + Send,
+) -> Result<Restored, Attempt> {
+    let Some(writer) = restore.writer() else {
+        return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
+    };
+    let (progress, watched) = job.watch(Some(source.object.raw_bytes));
+    let mut withheld = None;
+    let release = async {
+        release.await.map_err(|why| {
+            withheld = Some(why);
+            StreamError::Withheld
+        })
+    };
+    let cancel = &job.lease.cancel;
+    let streamed = stream::restore_when(stored, source.expected, writer, progress, cancel, release).await;
+    drop(watched);
+    match streamed {
+        Ok(restored) => {
+            restore.finish().await?;
+            Ok(restored)
+        }
+        // The tool stopped reading: it says why.
+        Err(error @ StreamError::Sink { .. }) => {
+            Err(restore.finish().await.err().map_or_else(|| error.into(), Attempt::from))
+        }
+        Err(error) => {
+            restore.stop().await?;
+            let other_copy_may_help = matches!(error, StreamError::Corrupt { .. } | StreamError::Store(_));
+            Err(match withheld {
+                Some(why) => Attempt::Job(why),
+                None if other_copy_may_help => Attempt::Copy(error.into()),
+                None => error.into(),
+            })
+        }
+    }
+}
