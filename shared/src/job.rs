@@ -1,7 +1,9 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod delete;
 mod expire;
+mod gc;
 mod journal;
 mod probe;
 mod restore;
@@ -10,7 +12,9 @@ mod undo;
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use delete::DeleteJob;
 pub use expire::ExpireJob;
+pub use gc::GcJob;
 pub use journal::{Evidence, Journal, Placed, Step, Swap};
 pub use probe::ProbeJob;
 pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
@@ -25,6 +29,8 @@ pub enum Payload {
     Undo(UndoJob),
     Expire(ExpireJob),
     Probe(ProbeJob),
+    Delete(DeleteJob),
+    Gc(GcJob),
 }
 
 impl Payload {
@@ -37,6 +43,8 @@ impl Payload {
             Self::Undo(_) => "undo",
             Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
+            Self::Delete(_) => "delete",
+            Self::Gc(_) => "gc",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod chaos;
+mod delete;
 mod demo;
 mod engine;
 mod events;
