@@ -3,9 +3,9 @@
 use sqlx::PgConnection;
 
 use crate::{
-    db::{DbError, finish, jobs, saves},
+    db::{DbError, finish, jobs, saves, targets},
     id::{AdminId, JobId, SaveId, TargetId},
-    job::{BackupJob, JobState, OwnerPolicy, Payload, PrivilegePolicy, ProbeJob, RestoreJob, TableName},
+    job::{BackupJob, JobState, OwnerPolicy, Part, Payload, PrivilegePolicy, ProbeJob, RestoreJob, TableName},
     name::DatabaseName,
     queue::{self, QueueError},
     save::{Mode, Origin, SaveState, Scope},
@@ -57,15 +57,26 @@ pub struct BackupRequest {
     pub note: String,
 }
 
-/// A restore that is wanted, into a database that does not exist yet.
+/// A restore that is wanted.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
     pub save_id: SaveId,
     /// Whose server and credential; `None`: those of the save's own target.
     pub target_id: Option<TargetId>,
-    pub database: DatabaseName,
+    pub into: Place,
     pub owner: OwnerPolicy,
     pub privileges: PrivilegePolicy,
+    /// How much of the save.
+    pub part: Part,
+}
+
+/// Where a restore goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Into a database that does not exist yet.
+    New(DatabaseName),
+    /// A part of the save into a database that exists, the target's own or another.
+    Existing(DatabaseName),
 }
 
 const DEFAULT_PRIORITY: i16 = 5;
@@ -120,7 +131,7 @@ pub async fn backup(
     Ok((job, save))
 }
 
-/// Enqueues a restore into a new database.
+/// Enqueues a restore.
 pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
     let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
     if save.state != SaveState::Available {
@@ -128,19 +139,30 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
     }
     let target_id = wanted.target_id.unwrap_or(save.target_id);
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
+    let (database, in_place) = match wanted.into {
+        Place::New(database) => (database, false),
+        Place::Existing(database) => (database, true),
+    };
+    let own = in_place && targets::get(tx, target_id).await?.is_some_and(|target| target.database == database);
     let payload = Payload::Restore(RestoreJob {
         v: 1,
         save_id: wanted.save_id,
         target_id,
-        database: wanted.database.clone(),
+        database: database.clone(),
         owner: wanted.owner,
         privileges: wanted.privileges,
+        in_place,
+        part: wanted.part,
     });
     let job = JobId::generate();
     let mut row = new_job(job, payload, target_id, &place, asked);
     row.reads_save_id = Some(wanted.save_id);
-    // The target itself is not written; the new database is. Two restores into one name exclude each other.
-    row.exclusive_key = Some(format!("database:{}:{}", place.server_id, wanted.database));
+    row.exclusive_key = Some(if own {
+        format!("target:{target_id}")
+    } else {
+        // The target itself is not written; the other database is. Two restores into one name exclude each other.
+        format!("database:{}:{database}", place.server_id)
+    });
     row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
     submit(tx, &row).await?;
     Ok(job)
@@ -182,9 +204,10 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             let wanted = RestoreRequest {
                 save_id: job.save_id,
                 target_id: Some(job.target_id),
-                database: job.database,
+                into: if job.in_place { Place::Existing(job.database) } else { Place::New(job.database) },
                 owner: job.owner,
                 privileges: job.privileges,
+                part: job.part,
             };
             restore(tx, wanted, &asked).await?
         }

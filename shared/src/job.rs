@@ -1,12 +1,14 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod part;
 mod probe;
 mod restore;
 
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use part::{ExtensionPolicy, Part};
 pub use probe::ProbeJob;
 pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
 

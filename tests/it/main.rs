@@ -6,5 +6,6 @@ mod engine;
 mod events;
 mod http;
 mod make;
+mod parts;
 mod plans;
 mod queue;

@@ -2,6 +2,7 @@
 
 pub mod get;
 pub mod list;
+mod part;
 pub mod restore;
 
 use chrono::{DateTime, Utc};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Part;
 use crate::{
     id::{SaveId, TargetId},
     name::DatabaseName,
@@ -27,17 +28,23 @@ pub enum PrivilegePolicy {
     None,
 }
 
-/// The payload of a restore into a new database on a target's server.
+/// The payload of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreJob {
     pub v: u16,
     pub save_id: SaveId,
     /// Whose server and restore credential are used.
     pub target_id: TargetId,
-    /// The database to create. It must not exist.
+    /// The database to create, which must not exist; or, in place, the one that is changed.
     pub database: DatabaseName,
     #[serde(default)]
     pub owner: OwnerPolicy,
     #[serde(default)]
     pub privileges: PrivilegePolicy,
+    /// The database exists, and what is restored takes the place of what it has.
+    #[serde(default)]
+    pub in_place: bool,
+    /// How much of the save.
+    #[serde(default)]
+    pub part: Part,
 }

@@ -2,6 +2,7 @@
 //! length and digests have matched, and what is restored gets its name as the last step.
 
 mod new;
+mod part;
 mod pour;
 mod source;
 mod stage;
@@ -33,7 +34,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     let work = job.target(payload.target_id, Purpose::Restore).await?;
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let source = Source::load(job, payload.save_id).await?;
-    if source.manifest.mode == Mode::Data {
+    if source.manifest.mode == Mode::Data && payload.part.mode != Mode::Data {
         return Err(JobError::abort(
             "save_without_schema",
             "the save holds data without a schema, which a new database cannot take",
@@ -44,9 +45,13 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
         owner: if payload.owner == OwnerPolicy::Keep { Keep::Keep } else { Keep::None },
         privileges: if payload.privileges == PrivilegePolicy::Keep { Keep::Keep } else { Keep::None },
     };
+    job.ctx.postgres.can_restore(&at, &source.restorable(), &job.lease.cancel).await?;
     job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     tidy(job, &at).await;
     let restoring = Restoring { job, payload, at, source, options };
+    if part::is_wanted(&restoring) {
+        return part::run(&restoring).await;
+    }
     new::run(&restoring).await
 }
 

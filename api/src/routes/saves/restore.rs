@@ -1,16 +1,18 @@
-//! `POST /v1/saves/{id}/restore`: into a new database. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or a part of the save into one that exists. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
     db::{saves, targets},
-    enqueue::{self, RestoreRequest},
+    enqueue::{self, Place, RestoreRequest},
     id::{SaveId, TargetId},
-    job::{OwnerPolicy, PrivilegePolicy},
+    job::{ExtensionPolicy, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::DatabaseName,
+    save::Mode,
 };
 
+use super::part;
 use crate::{
     audit::Change,
     call::Call,
@@ -28,6 +30,15 @@ pub struct CreateRestore {
     owner: OwnerPolicy,
     #[serde(default)]
     privileges: PrivilegePolicy,
+    /// The name of the database that exists and is changed.
+    confirm: Option<DatabaseName>,
+    /// Only these tables; empty: everything.
+    #[serde(default)]
+    tables: Vec<TableName>,
+    /// Absent: all that the save has.
+    mode: Option<Mode>,
+    #[serde(default)]
+    extensions: ExtensionPolicy,
     priority: Option<i16>,
 }
 
@@ -36,8 +47,32 @@ pub struct CreateRestore {
 struct Into {
     /// Whose server and restore credential; absent: those of the save's own target.
     target_id: Option<TargetId>,
-    /// The database to create. Absent would mean in place.
+    /// The database to create, or with `confirm` the one to change. Absent: the target's own.
     database: Option<DatabaseName>,
+}
+
+impl CreateRestore {
+    /// Where it goes; into what exists only when that is confirmed.
+    fn place(&self, own: &DatabaseName, part: &Part) -> Result<Place, ApiError> {
+        let database = self.into.database.as_ref().unwrap_or(own);
+        let exists = self.confirm.is_some() || database == own;
+        if !exists {
+            if part.mode == Mode::Data {
+                return Err(ApiError::field("/mode", "rows alone need a database that has the tables: confirm it"));
+            }
+            return Ok(Place::New(database.clone()));
+        }
+        if part.tables.is_empty() && part.mode != Mode::Data {
+            let pointer = if self.confirm.is_some() { "/confirm" } else { "/into/database" };
+            let detail = "restoring a whole save in place is not possible in this version: name a database that does not exist yet, or tables";
+            return Err(ApiError::field(pointer, detail));
+        }
+        if self.confirm.as_ref() != Some(database) {
+            let detail = format!("this changes database {:?}: say so by naming it here", database.as_str());
+            return Err(ApiError::field("/confirm", detail));
+        }
+        Ok(Place::Existing(database.clone()))
+    }
 }
 
 pub async fn handle(
@@ -58,21 +93,21 @@ pub async fn handle(
     let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
     let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
-    let in_place = "restoring in place is not possible in this version: name a database that does not exist yet";
-    let database = body.into.database.ok_or_else(|| ApiError::field("/into/database", in_place))?;
-    if database == target.database {
-        return Err(ApiError::field("/into/database", in_place));
-    }
+    let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
+    let part = part::checked(part, body.mode, save.mode)?;
+    let into = body.place(&target.database, &part)?;
     if target.restore_credential_id.is_none() {
         return Err(ApiError::field("/into/target_id", "is a target without a restore credential: give it one first"));
     }
     let wanted = RestoreRequest {
         save_id: id,
         target_id: Some(target_id),
-        database: database.clone(),
+        into,
         owner: body.owner,
         privileges: body.privileges,
+        part,
     };
+    let database = body.into.database.unwrap_or(target.database);
     let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
     let detail = json!({ "job_id": job, "target_id": target_id, "database": database });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;

@@ -126,6 +126,9 @@ const WORDS: &[(ErrorCode, &[&str])] = &[
             "corrupt",
         ],
     ),
+    (ErrorCode::TablesNotEmpty, &[super::parts::NOT_EMPTY]),
+    (ErrorCode::RowsDoNotMatch, &["violates foreign key constraint"]),
+    (ErrorCode::DependentObjects, &["because other objects depend on it", "because it is required by"]),
     (ErrorCode::RestoreConflict, &["already exists"]),
 ];
 

@@ -1,0 +1,1 @@
+//! Damaged archives against every kind of part.
