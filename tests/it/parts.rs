@@ -50,7 +50,7 @@ impl Saved {
     /// Restores into the target's own database; the finished job.
     async fn restore(&self, mut body: Value) -> Value {
         let own = json!({ "into": { "database": self.source.name }, "confirm": self.source.name,
-                          "owner": "keep", "privileges": "keep", "safety": false });
+                          "owner": "keep", "privileges": "keep" });
         for (key, value) in own.as_object().unwrap() {
             if body.get(key).is_none() {
                 body[key] = value.clone();

@@ -1,4 +1,4 @@
--- A table with all that a table can have, and what refers to it. Role app_reader is the test's own.
+-- A table with all that a table can have, and what refers to it.
 CREATE SCHEMA app;
 CREATE SCHEMA other;
 CREATE EXTENSION btree_gist;
@@ -22,11 +22,11 @@ CREATE TABLE app.lots (
     twice int GENERATED ALWAYS AS (cat * 2) STORED,
     during int4range,
     parent int REFERENCES app.lots,
-    note text STORAGE EXTERNAL,
+    note text,
     CONSTRAINT apart EXCLUDE USING gist (cat WITH =, during WITH &&),
     UNIQUE (n) INCLUDE (name) DEFERRABLE INITIALLY DEFERRED
 ) WITH (fillfactor = 70, autovacuum_enabled = off);
-ALTER TABLE app.lots ALTER COLUMN name SET STATISTICS 77;
+ALTER TABLE app.lots ALTER COLUMN name SET STATISTICS 77, ALTER COLUMN note SET STORAGE EXTERNAL;
 ALTER TABLE app.lots ADD CONSTRAINT late CHECK (price < 100000) NOT VALID;
 CREATE INDEX lots_lower ON app.lots (lower(name) DESC NULLS LAST);
 CREATE INDEX lots_partial ON app.lots (cat) INCLUDE (price) WHERE price > 0;
@@ -35,8 +35,8 @@ CREATE STATISTICS app.lots_statistics (dependencies) ON cat, price FROM app.lots
 CREATE TRIGGER touched BEFORE UPDATE ON app.lots FOR EACH ROW WHEN (old.price IS DISTINCT FROM new.price) EXECUTE FUNCTION app.touch();
 CREATE CONSTRAINT TRIGGER checked AFTER INSERT ON app.lots DEFERRABLE FOR EACH ROW EXECUTE FUNCTION app.touch();
 ALTER TABLE app.lots DISABLE TRIGGER checked;
-CREATE POLICY seen ON app.lots FOR SELECT USING (price >= 0);
 CREATE POLICY made ON app.lots FOR INSERT WITH CHECK (EXISTS (SELECT FROM app.cats c WHERE c.id = cat));
+CREATE POLICY seen ON app.lots FOR SELECT USING (price >= 0);
 ALTER TABLE app.lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE app.lots FORCE ROW LEVEL SECURITY;
 CREATE RULE kept AS ON DELETE TO app.lots WHERE old.price > 100 DO INSTEAD NOTHING;

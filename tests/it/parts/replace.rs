@@ -47,11 +47,7 @@ async fn a_partitioned_table_comes_with_its_partitions_and_a_partition_alone() {
     let saved = Saved::of(EVERYTHING).await;
     let (described_before, digest_before) = (described(&saved.source.name), digest(&saved.source.name));
     let mut session = saved.source.session().await;
-    run(
-        &mut session,
-        "DELETE FROM app.log; ALTER TABLE app.log_2020 ADD COLUMN IF NOT EXISTS id int; DROP TABLE app.log_rest",
-    )
-    .await;
+    run(&mut session, "DELETE FROM app.log; ALTER TABLE app.log ADD COLUMN later int; DROP TABLE app.log_rest").await;
     succeeded(&saved.tables(&[("app", "log")]).await);
     same("\\d", &described_before, &described(&saved.source.name));
     same("the content", &digest_before, &digest(&saved.source.name));
@@ -149,6 +145,6 @@ async fn another_database_gets_what_it_lacks_and_keeps_what_it_has() {
         other.text("SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum").await,
         "sad,happy,more"
     );
-    assert_eq!(psql(&other.name, &["\\d+ app.lots"]).matches("FOREIGN KEY").count(), 2);
+    assert_eq!(psql(&other.name, &["\\d+ app.lots"]).matches("FOREIGN KEY").count(), 3);
     saved.app.holds().await;
 }

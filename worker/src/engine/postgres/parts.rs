@@ -32,7 +32,7 @@ use super::{
         clients::{Client, Restorable},
     },
     Postgres,
-    archive::toc::Toc,
+    archive::toc::{Entry, Toc},
     classify,
     connect::{cancellable, conninfo},
     not_started,
@@ -79,10 +79,8 @@ impl Part {
     fn of(toc: &Toc, chosen: &HashSet<i64>, before: Option<&str>, warnings: Vec<String>) -> Result<Self, EngineError> {
         let mut list: Vec<i64> =
             toc.entries.iter().filter(|entry| chosen.contains(&entry.id)).map(|entry| entry.id).collect();
-        // Last, because no transaction takes them back: what can fail has happened by then.
-        let late: HashSet<i64> =
-            toc.entries.iter().filter(|entry| entry.desc == "SEQUENCE SET").map(|entry| entry.id).collect();
-        list.sort_by_key(|id| late.contains(id));
+        let graph = Graph::of(toc);
+        list.sort_by_key(|id| graph.entry(*id).map_or(0, |entry| lateness(&graph, entry, chosen)));
         if list.is_empty() {
             return Err(EngineError::new(ErrorCode::TableNotInSave, "the save holds nothing of what was asked for"));
         }
@@ -154,6 +152,19 @@ impl Postgres {
         }
         let started = self.launcher.start(tool, cancel).await.map_err(not_started("pg_restore"))?;
         Ok(Restore::of_process(started, "pg_restore", classify::stderr))
+    }
+}
+
+/// How late beside its place in the archive something is restored.
+fn lateness(graph: &Graph<'_>, entry: &Entry, chosen: &HashSet<i64>) -> u8 {
+    // A partition whose parent stays gets what that has when it is attached: so its own indexes must be there before.
+    let alone = || graph.parent(graph.root(entry.id)).is_some_and(|parent| !chosen.contains(&parent));
+    match entry.desc.as_str() {
+        "TABLE ATTACH" if alone() => 1,
+        "INDEX ATTACH" if alone() => 2,
+        // Last, because no transaction takes it back: what can fail has happened by then.
+        "SEQUENCE SET" => 3,
+        _ => 0,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Graph<'a> {
     /// What belongs to each root, itself included, in the archive's order.
     members: HashMap<i64, Vec<i64>>,
     schemas: HashMap<&'a str, i64>,
+    extensions: Vec<i64>,
     /// A partition's parent.
     parents: HashMap<i64, i64>,
 }
@@ -74,6 +75,7 @@ impl<'a> Graph<'a> {
         let schemas = toc.entries.iter().filter(|entry| entry.desc == "SCHEMA");
         let mut graph = Self {
             toc,
+            extensions: toc.entries.iter().filter(|entry| entry.desc == "EXTENSION").map(|entry| entry.id).collect(),
             schemas: schemas.map(|entry| (entry.tag.as_str(), entry.id)).collect(),
             by_id,
             roots: HashMap::new(),
@@ -214,6 +216,10 @@ impl<'a> Graph<'a> {
         let mut needed: HashSet<i64> =
             needed.filter(|root| *root != own && (attaches || !parents.contains(root))).collect();
         needed.extend(self.schemas.get(entry.namespace.as_str()));
+        if entry.definition.contains(" EXCLUDE USING ") {
+            // Its operator classes may be an extension's, which the archive does not say.
+            needed.extend(&self.extensions);
+        }
         needed
     }
 }
