@@ -5,6 +5,7 @@ mod demo;
 mod engine;
 mod events;
 mod http;
+mod in_place;
 mod make;
 mod parts;
 mod plans;

@@ -35,7 +35,7 @@ impl Saved {
         one_attempt(&app).await;
         let source = Database::create(sql).await;
         let worker = app.worker("one").await;
-        let target = app.target_with(&owned(&source)).await;
+        let target = app.target_with(&owned(&source.name)).await;
         let job = app.client.post(&format!("/v1/targets/{target}/backups"), backup).await.id();
         let job = app.client.job_is(&job, "succeeded").await;
         let save = job["save_id"].as_str().unwrap().to_owned();
@@ -51,6 +51,9 @@ impl Saved {
     async fn restore(&self, mut body: Value) -> Value {
         let own = json!({ "into": { "database": self.source.name }, "confirm": self.source.name,
                           "owner": "keep", "privileges": "keep" });
+        if body.get("into").is_none() {
+            body["safety"] = false.into();
+        }
         for (key, value) in own.as_object().unwrap() {
             if body.get(key).is_none() {
                 body[key] = value.clone();
@@ -82,9 +85,9 @@ impl Saved {
 }
 
 /// A target whose restore credential may do anything.
-fn owned(source: &Database) -> TargetSpec {
+fn owned(database: &str) -> TargetSpec {
     let superuser = (stack::setting("TARGET_SUPER_USER"), stack::setting("TARGET_SUPER_PASSWORD"));
-    TargetSpec { restore: superuser.clone(), backup: superuser, ..TargetSpec::of(&source.name) }
+    TargetSpec { restore: superuser.clone(), backup: superuser, ..TargetSpec::of(database) }
 }
 
 fn names(tables: &[(&str, &str)]) -> Value {

@@ -28,6 +28,26 @@ pub enum PrivilegePolicy {
     None,
 }
 
+/// How a database is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// By swap where the restore role may create and rename databases, else directly.
+    #[default]
+    Auto,
+    /// The save is restored beside the database, and the two are swapped at the end. The old one is kept.
+    Swap,
+    /// The save's objects are replaced inside the database, in one transaction. What the save does not hold stays.
+    Direct,
+}
+
+/// Seconds that an old database is kept unless said otherwise: a day.
+pub const KEEP_OLD_S: u32 = 86_400;
+
+const fn keep_old_s() -> u32 {
+    KEEP_OLD_S
+}
+
 /// The payload of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreJob {
@@ -41,9 +61,17 @@ pub struct RestoreJob {
     pub owner: OwnerPolicy,
     #[serde(default)]
     pub privileges: PrivilegePolicy,
-    /// The database exists, and what is restored takes the place of what it has.
+    /// The database exists, and what is restored takes the place of what it has. A whole save: the target's own.
     #[serde(default)]
     pub in_place: bool,
+    #[serde(default)]
+    pub method: Method,
+    /// Seconds that the old database is kept after a swap.
+    #[serde(default = "keep_old_s")]
+    pub keep_old_s: u32,
+    /// The save that is made of what is there, before it is replaced.
+    #[serde(default)]
+    pub safety_save_id: Option<SaveId>,
     /// How much of the save.
     #[serde(default)]
     pub part: Part,

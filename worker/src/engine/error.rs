@@ -29,6 +29,7 @@ pub enum ErrorCode {
     DependentObjects,
     RowsDoNotMatch,
     OutcomeUnknown,
+    TargetChanged,
     InvalidRequest,
     ToolNotStarted,
     ToolFailed,
@@ -136,6 +137,11 @@ impl ErrorCode {
                 "outcome_unknown",
                 true,
                 "compare the tables with the save; empty them and restore again if they are not what it holds",
+            ),
+            Self::TargetChanged => (
+                "target_changed",
+                true,
+                "somebody renamed, dropped or created a database meanwhile: look at the server and start again",
             ),
             Self::InvalidRequest => ("invalid_request", true, "change the request or the target's settings"),
             Self::ToolNotStarted => {

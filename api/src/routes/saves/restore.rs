@@ -1,13 +1,16 @@
-//! `POST /v1/saves/{id}/restore`: into a new database, or a part of the save into one that exists. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or in place; all of the save, or a part. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::{saves, targets},
-    enqueue::{self, Place, RestoreRequest},
+    db::{
+        saves,
+        targets::{self, TargetRow},
+    },
+    enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
-    job::{ExtensionPolicy, OwnerPolicy, Part, PrivilegePolicy, TableName},
+    job::{ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::DatabaseName,
     save::Mode,
 };
@@ -22,16 +25,23 @@ use crate::{
     routes::jobs::{WaitQuery, accepted, refused},
 };
 
+/// The longest that an old database may be kept.
+const MAX_KEPT_HOURS: u32 = 24 * 90;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRestore {
     into: Into,
-    #[serde(default)]
-    owner: OwnerPolicy,
-    #[serde(default)]
-    privileges: PrivilegePolicy,
-    /// The name of the database that exists and is changed.
+    /// In place: keep, unless said otherwise. Else none.
+    owner: Option<OwnerPolicy>,
+    privileges: Option<PrivilegePolicy>,
+    /// In place only: the name of the database that is replaced, or in which tables are.
     confirm: Option<DatabaseName>,
+    /// In place only: whether what is there is saved first; yes, unless said otherwise.
+    safety: Option<bool>,
+    method: Option<Method>,
+    /// In place only: hours that the old database is kept after a swap.
+    keep_old_hours: Option<u32>,
     /// Only these tables; empty: everything.
     #[serde(default)]
     tables: Vec<TableName>,
@@ -47,31 +57,94 @@ pub struct CreateRestore {
 struct Into {
     /// Whose server and restore credential; absent: those of the save's own target.
     target_id: Option<TargetId>,
-    /// The database to create, or with `confirm` the one to change. Absent: the target's own.
+    /// The database to create; with `confirm` that in which tables are replaced. Absent, or the target's own: in place.
     database: Option<DatabaseName>,
 }
 
 impl CreateRestore {
-    /// Where it goes; into what exists only when that is confirmed.
-    fn place(&self, own: &DatabaseName, part: &Part) -> Result<Place, ApiError> {
-        let database = self.into.database.as_ref().unwrap_or(own);
-        let exists = self.confirm.is_some() || database == own;
-        if !exists {
-            if part.mode == Mode::Data {
-                return Err(ApiError::field("/mode", "rows alone need a database that has the tables: confirm it"));
+    /// Where it goes; in place only when it is confirmed.
+    fn place(&self, target: &TargetRow, part: &Part) -> Result<Place, ApiError> {
+        match &self.into.database {
+            Some(database) if *database != target.database && self.confirm.is_some() && is_inside(part) => {
+                self.confirmed(database)?;
+                self.without(&[("/safety", self.safety.is_some())])?;
+                self.only_inside()?;
+                Ok(Place::Other(database.clone()))
             }
-            return Ok(Place::New(database.clone()));
+            Some(database) if *database != target.database => {
+                if part.mode == Mode::Data {
+                    return Err(ApiError::field("/mode", "rows alone need a database that has the tables: confirm it"));
+                }
+                self.without(&[
+                    ("/confirm", self.confirm.is_some()),
+                    ("/safety", self.safety.is_some()),
+                    ("/method", self.method.is_some()),
+                    ("/keep_old_hours", self.keep_old_hours.is_some()),
+                ])?;
+                Ok(Place::New(database.clone()))
+            }
+            _ => {
+                self.confirmed(&target.database)?;
+                if is_inside(part) {
+                    self.only_inside()?;
+                } else if !part.is_whole() {
+                    let pointer = if part.mode == Mode::Schema { "/mode" } else { "/extensions" };
+                    let detail = "a whole database is replaced by a whole save: name tables, or a new database";
+                    return Err(ApiError::field(pointer, detail));
+                }
+                let keep_old_s = kept_for(self.keep_old_hours)?.unwrap_or(KEEP_OLD_S);
+                let method = self.method.unwrap_or_default();
+                Ok(Place::Own(Replace { method, keep_old_s, safety: self.safety.unwrap_or(true) }))
+            }
         }
-        if part.tables.is_empty() && part.mode != Mode::Data {
-            let pointer = if self.confirm.is_some() { "/confirm" } else { "/into/database" };
-            let detail = "restoring a whole save in place is not possible in this version: name a database that does not exist yet, or tables";
-            return Err(ApiError::field(pointer, detail));
+    }
+
+    /// What exists is changed only when its name was said.
+    fn confirmed(&self, database: &DatabaseName) -> Result<(), ApiError> {
+        if self.confirm.as_ref() == Some(database) {
+            return Ok(());
         }
-        if self.confirm.as_ref() != Some(database) {
-            let detail = format!("this changes database {:?}: say so by naming it here", database.as_str());
-            return Err(ApiError::field("/confirm", detail));
+        let detail =
+            format!("this replaces database {:?} or tables in it: say so by naming it here", database.as_str());
+        Err(ApiError::field("/confirm", detail))
+    }
+
+    fn without(&self, unfit: &[(&'static str, bool)]) -> Result<(), ApiError> {
+        match unfit.iter().find(|(_, given)| *given) {
+            Some((pointer, _)) => {
+                Err(ApiError::field(*pointer, "is for a restore in the place of the target's own database"))
+            }
+            None => Ok(()),
         }
-        Ok(Place::Existing(database.clone()))
+    }
+
+    /// A part replaces objects inside the database: nothing is swapped or put aside.
+    fn only_inside(&self) -> Result<(), ApiError> {
+        if self.method.is_some_and(|method| method == Method::Swap) {
+            return Err(ApiError::field(
+                "/method",
+                "a part of a save is restored inside the database: it cannot be swapped",
+            ));
+        }
+        if self.keep_old_hours.is_some() {
+            return Err(ApiError::field("/keep_old_hours", "a part of a save puts no database aside"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a part goes into a database that exists, rather than makes one.
+fn is_inside(part: &Part) -> bool {
+    !part.tables.is_empty() || part.mode == Mode::Data
+}
+
+/// Hours in seconds, within bounds.
+pub fn kept_for(hours: Option<u32>) -> Result<Option<u32>, ApiError> {
+    match hours {
+        Some(hours) if hours > MAX_KEPT_HOURS => {
+            Err(ApiError::field("/keep_old_hours", format!("must be 0 to {MAX_KEPT_HOURS}")))
+        }
+        hours => Ok(hours.map(|hours| hours * 3600)),
     }
 }
 
@@ -95,21 +168,27 @@ pub async fn handle(
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
     let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
     let part = part::checked(part, body.mode, save.mode)?;
-    let into = body.place(&target.database, &part)?;
+    let into = body.place(&target, &part)?;
+    let in_place = !matches!(into, Place::New(_));
+    if in_place {
+        call.authorize(Permission::SaveReplace, Some(target.service_id))?;
+    }
     if target.restore_credential_id.is_none() {
         return Err(ApiError::field("/into/target_id", "is a target without a restore credential: give it one first"));
     }
+    let database = body.into.database.clone().unwrap_or_else(|| target.database.clone());
+    let owner = if in_place { OwnerPolicy::Keep } else { OwnerPolicy::None };
+    let privileges = if in_place { PrivilegePolicy::Keep } else { PrivilegePolicy::None };
     let wanted = RestoreRequest {
         save_id: id,
         target_id: Some(target_id),
         into,
-        owner: body.owner,
-        privileges: body.privileges,
+        owner: body.owner.unwrap_or(owner),
+        privileges: body.privileges.unwrap_or(privileges),
         part,
     };
-    let database = body.into.database.unwrap_or(target.database);
     let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "target_id": target_id, "database": database });
+    let detail = json!({ "job_id": job, "target_id": target_id, "database": database, "in_place": in_place });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

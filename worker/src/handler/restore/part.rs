@@ -5,7 +5,7 @@
 use serde_json::json;
 use shared::{job::ExtensionPolicy, save::Mode};
 
-use super::{Attempt, Done, JobError, Restoring, pour, stage};
+use super::{Attempt, Done, JobError, Restoring, pour, safety, stage};
 use crate::{
     engine::{
         Creation, Engine as _,
@@ -49,6 +49,9 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     }
     if source.manifest.mode == Mode::Schema && wanted.half == Half::Rows {
         return Err(JobError::abort("save_without_rows", "the save holds no rows", "Choose a save of mode all."));
+    }
+    if let Some(save) = payload.safety_save_id {
+        safety::save(restoring, save).await?;
     }
     let mut tries = source.tries()?;
     let done = loop {
