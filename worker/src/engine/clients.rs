@@ -25,14 +25,24 @@ pub struct Restorable {
     pub tool_major: u32,
     /// Major version of the server it was taken from.
     pub server_major: u32,
+    /// Whether that server marks its columns; see [`marks_columns`].
+    pub marks_columns: bool,
+}
+
+/// Servers of 15.20 keep an option `pg_attver` on every column. Their own `pg_dump` does not write it down; those of other
+/// majors (seen with 16.14 and 18.4) do, and no server of another major takes it.
+fn marks_columns(major: u32, minor: u32) -> bool {
+    major == 15 && minor >= 20
 }
 
 impl Restorable {
     /// Of what a manifest says: the tools' major, and the server's version as people write it. A version that cannot be
     /// read is taken for the tools': a dump is never of a newer server.
     pub fn of(tool_major: u32, server_version: &str) -> Self {
-        let digits = server_version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        Self { tool_major, server_major: digits.parse().unwrap_or(tool_major) }
+        let mut numbers = server_version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().ok());
+        let server_major = numbers.next().flatten().unwrap_or(tool_major);
+        let minor = numbers.next().flatten().unwrap_or_default();
+        Self { tool_major, server_major, marks_columns: marks_columns(server_major, minor) }
     }
 }
 
@@ -127,6 +137,14 @@ impl Clients {
                 "the save is of a server of version {}, this server has version {into_major}",
                 saved.server_major
             )));
+        }
+        if saved.marks_columns && saved.tool_major != saved.server_major && into_major != saved.server_major {
+            let message = format!(
+                "the save of a server of version {} was made by the tools of version {}, which write down its columns' option pg_attver: only a server of version {} takes that",
+                saved.server_major, saved.tool_major, saved.server_major
+            );
+            let hint = format!("make the save with the client programs of version {}", saved.server_major);
+            return Err(incompatible(message).with_hint(hint));
         }
         // The tools that can read it are no older than those that wrote it.
         if into_major < TRANSACTION_TIMEOUT && saved.tool_major >= TRANSACTION_TIMEOUT {
@@ -239,12 +257,14 @@ mod tests {
     #[test]
     fn a_restore_takes_tools_that_both_sides_understand() {
         let all = clients(&[(15, 20), (16, 14), (18, 4)]);
-        let of = |tool_major, server_major| Restorable { tool_major, server_major };
+        let of = |tool_major, server_major| Restorable { tool_major, server_major, marks_columns: server_major == 15 };
         let major = |saved, into| all.for_restore(&saved, into).map(|client| client.major).map_err(|e| e.code());
         assert_eq!(major(of(15, 14), 14), Ok(15));
         assert_eq!(major(of(15, 15), 18), Ok(15));
         assert_eq!(major(of(16, 14), 15), Ok(16));
-        assert_eq!(major(of(18, 15), 17), Ok(18));
+        assert_eq!(major(of(18, 16), 17), Ok(18));
+        assert_eq!(major(of(16, 15), 15), Ok(16));
+        assert_eq!(major(of(16, 15), 16), Err(ErrorCode::RestoreIncompatible));
         assert_eq!(major(of(18, 15), 15), Err(ErrorCode::RestoreIncompatible));
         assert_eq!(major(of(16, 16), 15), Err(ErrorCode::RestoreIncompatible));
         let newest = clients(&[(18, 4)]);
@@ -258,6 +278,8 @@ mod tests {
     #[test]
     fn versions_of_servers_are_read_from_manifests() {
         assert_eq!(Restorable::of(16, "15.20 (Debian 15.20-0+deb12u1)").server_major, 15);
+        assert!(Restorable::of(16, "15.20 (Debian 15.20-0+deb12u1)").marks_columns);
+        assert!(!Restorable::of(16, "15.18").marks_columns && !Restorable::of(18, "16.20").marks_columns);
         assert_eq!(Restorable::of(19, "19beta1").server_major, 19);
         assert_eq!(Restorable::of(16, "?").server_major, 16);
     }

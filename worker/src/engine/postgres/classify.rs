@@ -85,7 +85,7 @@ const WORDS: &[(ErrorCode, &[&str])] = &[
         ],
     ),
     (ErrorCode::TableMissing, &["no matching tables were found", "no matching schemas were found"]),
-    (ErrorCode::RestoreIncompatible, &["unrecognized configuration parameter"]),
+    (ErrorCode::RestoreIncompatible, &["unrecognized configuration parameter", "unrecognized parameter \""]),
     (
         ErrorCode::ExtensionMissing,
         &["could not open extension control file", "Could not open extension control file", "is not available"],
