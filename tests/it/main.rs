@@ -9,5 +9,6 @@ mod events;
 mod http;
 mod in_place;
 mod make;
+mod parts;
 mod plans;
 mod queue;
