@@ -5,6 +5,7 @@ mod delete;
 mod expire;
 mod gc;
 mod journal;
+mod preflight;
 mod probe;
 mod restore;
 mod undo;
@@ -16,6 +17,7 @@ pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
 pub use journal::{Evidence, Journal, Placed, Step, Swap};
+pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
 pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
@@ -29,6 +31,7 @@ pub enum Payload {
     Undo(UndoJob),
     Expire(ExpireJob),
     Probe(ProbeJob),
+    Preflight(PreflightJob),
     Delete(DeleteJob),
     Gc(GcJob),
 }
@@ -43,6 +46,7 @@ impl Payload {
             Self::Undo(_) => "undo",
             Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
+            Self::Preflight(_) => "preflight",
             Self::Delete(_) => "delete",
             Self::Gc(_) => "gc",
         }

@@ -9,4 +9,5 @@ mod http;
 mod in_place;
 mod make;
 mod plans;
+mod preflight;
 mod queue;

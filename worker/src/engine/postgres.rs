@@ -10,6 +10,7 @@ mod connect;
 mod direct;
 mod dump;
 mod globals;
+mod preflight;
 mod probe;
 mod restore;
 mod sessions;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
 pub use self::{
+    preflight::{Contents, Finding, Plan, Preflight, Reading, Severity, Target, Would},
     standing::{Existing, Standing},
     swap::{Look, PendingSwap},
 };

@@ -1,4 +1,5 @@
-//! `POST /v1/saves/{id}/restore`: into a new database, or in place. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or in place; or, as a dry run, only a look at what that would do.
+//! A job.
 
 use axum::response::Response;
 use serde::Deserialize;
@@ -40,6 +41,9 @@ pub struct CreateRestore {
     method: Option<Method>,
     /// In place only: hours that the old database is kept after a swap.
     keep_old_hours: Option<u32>,
+    /// Only look what would happen, and what would fail. Needs no `confirm`.
+    #[serde(default)]
+    dry_run: bool,
     priority: Option<i16>,
 }
 
@@ -69,7 +73,7 @@ impl CreateRestore {
                 Ok(Place::New(database.clone()))
             }
             _ => {
-                if self.confirm.as_ref() != Some(&target.database) {
+                if !self.dry_run && self.confirm.as_ref() != Some(&target.database) {
                     let name = target.database.as_str();
                     let detail = format!("this replaces database {name:?}: say so by naming it here");
                     return Err(ApiError::field("/confirm", detail));
@@ -112,7 +116,7 @@ pub async fn handle(
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
     let into = body.place(&target)?;
     let in_place = matches!(into, Place::Own(_));
-    if in_place {
+    if in_place && !body.dry_run {
         call.authorize(Permission::SaveReplace, Some(target.service_id))?;
     }
     if target.restore_credential_id.is_none() {
@@ -128,8 +132,16 @@ pub async fn handle(
         owner: body.owner.unwrap_or(owner),
         privileges: body.privileges.unwrap_or(privileges),
     };
-    let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "target_id": target_id, "database": database, "in_place": in_place });
+    let asked = call.asked(body.priority);
+    let job = if body.dry_run {
+        enqueue::preflight(&mut tx, wanted.thought_of(target_id, database.clone()), &asked).await
+    } else {
+        enqueue::restore(&mut tx, wanted, &asked).await
+    };
+    let job = job.map_err(refused)?;
+    let detail = json!({
+        "job_id": job, "target_id": target_id, "database": database, "in_place": in_place, "dry_run": body.dry_run,
+    });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }
