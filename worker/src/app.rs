@@ -84,7 +84,10 @@ impl App {
 async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
     let mut stores = Stores::new();
     for (name, store) in declared {
-        stores.insert(name.clone(), open_store(name, store).await?);
+        let opened = open_store(name, store).await?;
+        #[cfg(debug_assertions)]
+        let opened = Arc::new(crate::store::Failing::new(opened));
+        stores.insert(name.clone(), opened);
     }
     Ok(stores)
 }

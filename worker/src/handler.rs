@@ -21,6 +21,7 @@ use std::sync::{
 use serde_json::json;
 use shared::{
     db::{claim, kept, work},
+    failpoint,
     id::{KeptId, TargetId},
     job::{Journal, Payload, Swap},
     manifest::Manifest,
@@ -101,7 +102,9 @@ impl Job {
         // Before it is sent: from then on it may be written.
         self.resuming();
         let mut conn = self.ctx.pool.acquire().await?;
+        failpoint!("journal.commit.before");
         if claim::commit_point(&mut conn, self.lease.fence, journal).await? {
+            failpoint!("journal.commit.after");
             return Ok(());
         }
         Err(JobError::Stopped)

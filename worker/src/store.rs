@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 #[doc(hidden)]
 pub mod conformance;
 mod error;
+#[cfg(debug_assertions)]
+mod failing;
 #[doc(hidden)]
 pub mod faulty;
 mod file;
@@ -28,6 +30,8 @@ mod gridfs;
 mod tests;
 
 pub use error::{Fault, StoreError};
+#[cfg(debug_assertions)]
+pub(crate) use failing::Failing;
 pub use file::FileStore;
 pub use gridfs::{GridFsSettings, GridFsStore};
 

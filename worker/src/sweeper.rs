@@ -9,6 +9,7 @@ use shared::{
         workers::{self, WorkerRow},
     },
     enqueue::{self, Asked, EnqueueError, GcRequest},
+    failpoint,
     queue::{self, QUEUE},
 };
 use sqlx::Connection;
@@ -61,9 +62,11 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     if !sweep::is_mine(&mut tx).await? {
         return Ok(());
     }
+    let mut acted = false;
     if may_expire {
         for job in sweep::expire_leases(&mut tx, ctx.settings.lease).await? {
             tracing::warn!(job.id = %job.id, job.epoch = job.epoch, job.state = job.state.as_str(), "a lease ran out");
+            acted = true;
         }
     }
     sweep::cancel_orphans(&mut tx).await?;
@@ -80,6 +83,12 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;
+    if acted || !due.is_empty() {
+        failpoint!("sweep.commit.before");
+    }
     tx.commit().await.map_err(shared::db::DbError::from)?;
+    if acted || !due.is_empty() {
+        failpoint!("sweep.commit.after");
+    }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{
     outbox,
 };
 use crate::{
+    failpoint,
     id::JobId,
     job::{JobState, Journal, Progress},
 };
@@ -82,8 +83,15 @@ async fn claim_once(
     if let Some(job) = &row {
         outbox::insert(&mut tx, &finish::job_event(job)).await?;
     }
+    let Some(row) = row else {
+        tx.commit().await?;
+        return Ok(None);
+    };
+    // Looking for work and finding none is no place to die at.
+    failpoint!("claim.commit.before");
     tx.commit().await?;
-    Ok(row)
+    failpoint!("claim.commit.after");
+    Ok(Some(row))
 }
 
 /// Prolongs the lease, and learns whether the job is to be cancelled.

@@ -3,6 +3,7 @@
 
 use shared::{
     db::{deletion, gc::DeadObject, objects::ObjectRow},
+    failpoint,
     id::ObjectId,
     name::StoreKey,
 };
@@ -68,6 +69,8 @@ pub async fn remove(job: &Job, store: &dyn Store, object: &Condemned) -> Result<
         job.lease.stop(Stop::Lost);
         return Err(JobError::Stopped);
     }
+    failpoint!("removal.commit.before");
     tx.commit().await?;
+    failpoint!("removal.commit.after");
     Ok(removed)
 }

@@ -1,5 +1,7 @@
 //! A copy's bytes into the restore tool, and what it means when they do not get there.
 
+use shared::failpoint;
+
 use super::{Attempt, Job, JobError, Source};
 use crate::{
     engine::Restore,
@@ -23,6 +25,7 @@ pub(super) async fn pour(
     let Some(writer) = restore.writer() else {
         return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
     };
+    failpoint!("restore.tool.started");
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
     let mut withheld = None;
     let release = async {
@@ -37,6 +40,7 @@ pub(super) async fn pour(
     match streamed {
         Ok(restored) => {
             restore.finish().await?;
+            failpoint!("restore.tool.ended");
             Ok(restored)
         }
         // The tool stopped reading: it says why.
