@@ -137,6 +137,8 @@ mod script {
             Some(Act::Freeze) => Signal::STOP,
         };
         kill_process(getpid(), signal).ok();
+        // Another thread may be the one that takes the stop: this one must not get on before it comes into force.
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 
     impl Script {
