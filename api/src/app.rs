@@ -72,7 +72,7 @@ impl App {
             http: Arc::new(config.http.clone()),
             stores: config.stores.keys().cloned().collect(),
             session_life_s: session_life(config).as_secs_f64(),
-            attempts: config.jobs.attempts,
+            jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),

@@ -70,8 +70,15 @@ impl<Q> Call<Q> {
     /// Who asks, for the queue.
     pub fn asked(&self, priority: Option<i16>) -> Asked {
         let request_id = Some(self.context.request_id.to_string());
-        let attempts = self.state.attempts;
-        Asked { by: Some(self.who.admin_id), trace_id: request_id.clone(), request_id, priority, attempts }
+        let jobs = &self.state.jobs;
+        Asked {
+            by: Some(self.who.admin_id),
+            trace_id: request_id.clone(),
+            request_id,
+            priority,
+            attempts: jobs.attempts,
+            safety_s: jobs.safety_s(),
+        }
     }
 }
 

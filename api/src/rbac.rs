@@ -57,9 +57,12 @@ permissions! {
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,
     SaveRestore "save.restore" of save: Operator,
+    // What is there is replaced: more than an operator's work (guarantees D2).
+    SaveReplace "save.replace" of save: Admin,
     JobRead "job.read" of job: Viewer,
     JobCancel "job.cancel" of job: Operator,
     JobRetry "job.retry" of job: Operator,
+    JobUndo "job.undo" of job: Admin,
     EventRead "event.read" of event: Viewer,
 }
 

@@ -66,6 +66,7 @@ routes! {
     get    "/v1/jobs/{id}/history"       jobs::history;
     post   "/v1/jobs/{id}/cancel"        jobs::cancel;
     post   "/v1/jobs/{id}/retry"         jobs::retry;
+    post   "/v1/jobs/{id}/undo"          jobs::undo;
     get    "/v1/events"                  events::list;
 }
 

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use shared::{config::Http, id::JobId, name::Slug, secret::PublicKey};
+use shared::{
+    config::{Http, Jobs},
+    id::JobId,
+    name::Slug,
+    secret::PublicKey,
+};
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
@@ -23,8 +28,8 @@ pub struct AppState {
     /// The declared stores; empty where the API was not told of any.
     pub stores: Arc<[Slug]>,
     pub session_life_s: f64,
-    /// `jobs.attempts` of the configuration.
-    pub attempts: i32,
+    /// What holds for jobs as they are enqueued.
+    pub jobs: Arc<Jobs>,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
     /// How many refused tokens are audited.

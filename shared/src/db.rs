@@ -9,6 +9,7 @@ pub mod event_log;
 pub mod finish;
 pub mod job_done;
 pub mod jobs;
+pub mod kept;
 pub mod migrate;
 pub mod notify;
 pub mod objects;

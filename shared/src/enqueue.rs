@@ -1,12 +1,14 @@
 //! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
 
+mod restore;
+
 use sqlx::PgConnection;
 
+pub use self::restore::{Place, Replace, RestoreRequest, expire, restore, undo};
 use crate::{
     db::{DbError, finish, jobs, saves},
     id::{AdminId, JobId, SaveId, TargetId},
-    job::{BackupJob, JobState, OwnerPolicy, Payload, PrivilegePolicy, ProbeJob, RestoreJob, TableName},
-    name::DatabaseName,
+    job::{BackupJob, JobState, Payload, ProbeJob, TableName},
     queue::{self, QueueError},
     save::{Mode, Origin, SaveState, Scope},
 };
@@ -24,6 +26,8 @@ pub enum EnqueueError {
     JobMissing(JobId),
     #[error("job {id} is {}: only a job that failed or was cancelled can be retried", state.as_str())]
     NotRetryable { id: JobId, state: JobState },
+    #[error("nothing that this job put aside is kept any more")]
+    NothingKept,
     #[error("store {store:?} is not one of the target's stores ({known})")]
     StoreUnknown { store: String, known: String },
     #[error(transparent)]
@@ -42,6 +46,23 @@ pub struct Asked {
     pub priority: Option<i16>,
     /// `jobs.attempts` of the configuration: the most for a job that a retry may help. A kind's own limit may be lower.
     pub attempts: i32,
+    /// `jobs.safety_save_days` of the configuration, in seconds: how long a save lives that a restore makes first.
+    pub safety_s: f64,
+}
+
+impl Asked {
+    /// What Holdfast asks of itself.
+    #[must_use]
+    pub fn by_nobody(jobs: &crate::config::Jobs) -> Self {
+        Self {
+            by: None,
+            request_id: None,
+            trace_id: None,
+            priority: None,
+            attempts: jobs.attempts,
+            safety_s: jobs.safety_s(),
+        }
+    }
 }
 
 /// A backup that is wanted.
@@ -57,20 +78,7 @@ pub struct BackupRequest {
     pub note: String,
 }
 
-/// A restore that is wanted, into a database that does not exist yet.
-#[derive(Debug, Clone)]
-pub struct RestoreRequest {
-    pub save_id: SaveId,
-    /// Whose server and credential; `None`: those of the save's own target.
-    pub target_id: Option<TargetId>,
-    pub database: DatabaseName,
-    pub owner: OwnerPolicy,
-    pub privileges: PrivilegePolicy,
-}
-
 const DEFAULT_PRIORITY: i16 = 5;
-/// A restore that failed three times wants a person.
-const RESTORE_ATTEMPTS: i32 = 3;
 /// Somebody waits for a probe's answer, and a second question costs less than a second attempt.
 const PROBE_ATTEMPTS: i32 = 1;
 
@@ -120,32 +128,6 @@ pub async fn backup(
     Ok((job, save))
 }
 
-/// Enqueues a restore into a new database.
-pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
-    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
-    if save.state != SaveState::Available {
-        return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
-    }
-    let target_id = wanted.target_id.unwrap_or(save.target_id);
-    let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
-    let payload = Payload::Restore(RestoreJob {
-        v: 1,
-        save_id: wanted.save_id,
-        target_id,
-        database: wanted.database.clone(),
-        owner: wanted.owner,
-        privileges: wanted.privileges,
-    });
-    let job = JobId::generate();
-    let mut row = new_job(job, payload, target_id, &place, asked);
-    row.reads_save_id = Some(wanted.save_id);
-    // The target itself is not written; the new database is. Two restores into one name exclude each other.
-    row.exclusive_key = Some(format!("database:{}:{}", place.server_id, wanted.database));
-    row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
-    submit(tx, &row).await?;
-    Ok(job)
-}
-
 /// Enqueues a look at a target.
 pub async fn probe(tx: &mut PgConnection, target_id: TargetId, asked: &Asked) -> Result<JobId, EnqueueError> {
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
@@ -178,17 +160,10 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             };
             backup(tx, wanted, &asked).await?.0
         }
-        Payload::Restore(job) => {
-            let wanted = RestoreRequest {
-                save_id: job.save_id,
-                target_id: Some(job.target_id),
-                database: job.database,
-                owner: job.owner,
-                privileges: job.privileges,
-            };
-            restore(tx, wanted, &asked).await?
-        }
         Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
+        Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
+        Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
+        Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,
     };
     jobs::set_retry_of(tx, new, id).await?;
     Ok(new)

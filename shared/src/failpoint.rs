@@ -42,6 +42,14 @@ pub const NAMES: &[&str] = &[
     "restore.publish.after",
     "restore.drop.before",
     "restore.drop.after",
+    // A restore in place, its undo, and what it kept.
+    "safety.commit.before",
+    "safety.commit.after",
+    "journal.commit.before",
+    "journal.commit.after",
+    "swap.renamed",
+    "swap.commit.before",
+    "swap.commit.after",
     // The relay.
     "relay.sequence.before",
     "relay.sequence.after",
@@ -137,8 +145,8 @@ mod script {
             Some(Act::Freeze) => Signal::STOP,
         };
         kill_process(getpid(), signal).ok();
-        // Another thread may be the one that takes the stop: this one must not get on before it comes into force.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        // The signal may be taken by another thread first: this one must not get past the point meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(500));
     }
 
     impl Script {

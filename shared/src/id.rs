@@ -58,6 +58,8 @@ ids! {
     ObjectId,
     /// A unit of queued work.
     JobId,
+    /// A database that a restore put aside.
+    KeptId,
     /// A published fact.
     EventId,
     /// Jobs that are followed together.

@@ -1,14 +1,20 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod expire;
+mod journal;
 mod probe;
 mod restore;
+mod undo;
 
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use expire::ExpireJob;
+pub use journal::{Evidence, Journal, Placed, Step, Swap};
 pub use probe::ProbeJob;
-pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use undo::UndoJob;
 
 /// What a job does, with what it needs to know. The tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,8 @@ pub use restore::{OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub enum Payload {
     Backup(BackupJob),
     Restore(RestoreJob),
+    Undo(UndoJob),
+    Expire(ExpireJob),
     Probe(ProbeJob),
 }
 
@@ -26,6 +34,8 @@ impl Payload {
         match self {
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Undo(_) => "undo",
+            Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
         }
     }

@@ -6,6 +6,7 @@ mod demo;
 mod engine;
 mod events;
 mod http;
+mod in_place;
 mod make;
 mod plans;
 mod queue;

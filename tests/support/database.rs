@@ -83,7 +83,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        psql_target(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(&self.name)));
+        // A database that stays is no reason to abort a test that is failing already.
+        drop(psql_target(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(&self.name))));
     }
 }
 
@@ -101,14 +102,17 @@ impl Hold {
 
 /// A superuser's session on a database of the target server.
 pub async fn connect(database: &str) -> PgConnection {
-    let options = PgConnectOptions::new_without_pgpass()
+    PgConnection::connect_with(&options(database)).await.unwrap()
+}
+
+pub(crate) fn options(database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
         .host(&stack::setting("TARGET_HOST"))
         .port(stack::setting("TARGET_PORT").parse().unwrap())
         .username(&stack::setting("TARGET_SUPER_USER"))
         .password(&stack::setting("TARGET_SUPER_PASSWORD"))
         .database(database)
-        .application_name("test");
-    PgConnection::connect_with(&options).await.unwrap()
+        .application_name("test")
 }
 
 /// Runs statements of the test's own.
@@ -138,7 +142,18 @@ pub fn tool(name: &str) -> PathBuf {
     PathBuf::from(stack::setting("PG_BINDIR")).join(name)
 }
 
-fn psql_target(sql: &str) {
+/// Drops a database, what was kept of it, and the role that owned them.
+pub(crate) fn drop_with_role(database: &str, role: &str) {
+    let owned =
+        format!("SELECT datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE rolname = '{role}'");
+    for name in psql_target(&owned).unwrap_or_default().lines().chain([database]) {
+        drop(psql_target(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))));
+    }
+    // What stays is no reason to abort a test that is failing already.
+    drop(psql_target(&format!("DROP ROLE IF EXISTS {role}")));
+}
+
+fn psql_target(sql: &str) -> Result<String, String> {
     let (host, port) = (stack::setting("TARGET_HOST"), stack::setting("TARGET_PORT"));
     let (user, password) = (stack::setting("TARGET_SUPER_USER"), stack::setting("TARGET_SUPER_PASSWORD"));
     let envs = [
@@ -148,6 +163,5 @@ fn psql_target(sql: &str) {
         ("PGPASSWORD", &password),
         ("PGDATABASE", "postgres"),
     ];
-    // A database that stays is no reason to abort a test that is failing already.
-    drop(stack::try_run(&tool("psql"), &["-Xq", "-c", sql], &envs));
+    stack::try_run(&tool("psql"), &["-XqAt", "-c", sql], &envs)
 }

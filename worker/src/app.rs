@@ -52,6 +52,7 @@ impl App {
             postgres: Postgres { launcher, clients, run_dir },
             keys: keys.clone(),
             settings,
+            jobs: config.jobs.clone(),
         });
         let id = uuid::Uuid::now_v7();
         let name = format!("{}/{}", ctx.settings.name, id.simple());

@@ -32,6 +32,8 @@ pub struct Context {
     pub postgres: Postgres,
     pub keys: KeyRing,
     pub settings: config::Worker,
+    /// What holds for jobs that Holdfast asks of itself.
+    pub jobs: config::Jobs,
 }
 
 /// Why a target cannot be worked on.

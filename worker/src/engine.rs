@@ -243,6 +243,9 @@ pub struct RestoreOptions {
     pub owner: Keep,
     #[serde(default)]
     pub privileges: Keep,
+    /// What stands under the wanted name is going to be replaced, and no obstacle.
+    #[serde(default)]
+    pub replaces: bool,
 }
 
 /// A database this attempt created, under a name of its own until [`Engine::publish`].

@@ -3,16 +3,24 @@
 
 pub mod backup;
 mod error;
+mod exchange;
+pub mod expire;
 pub mod probe;
+mod resolve;
 pub mod restore;
+pub mod undo;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::json;
 use shared::{
-    db::{claim, work},
-    id::TargetId,
-    job::Payload,
+    db::{claim, kept, work},
+    failpoint,
+    id::{KeptId, TargetId},
+    job::{Journal, Payload, Swap},
     manifest::Manifest,
 };
 
@@ -27,6 +35,8 @@ pub struct Job {
     pub lease: Arc<Lease>,
     /// The stream of the moment, sampled by the runner for progress and the stall time-out.
     stream: Arc<Mutex<Option<Streaming>>>,
+    /// Whether the journal is written, or was by an earlier attempt.
+    committing: Arc<AtomicBool>,
 }
 
 /// A stream that runs, and what its end is expected to be.
@@ -40,6 +50,17 @@ pub struct Streaming {
 #[derive(Debug)]
 pub enum Done {
     Backup(Box<backup::Saved>),
+    /// Two databases have changed places.
+    Swapped {
+        swap: Swap,
+        result: serde_json::Value,
+    },
+    /// A database that was put aside is there no more.
+    Expired {
+        kept_id: KeptId,
+        end: kept::End,
+        result: serde_json::Value,
+    },
     Plain(serde_json::Value),
 }
 
@@ -53,20 +74,53 @@ impl Done {
                         "objects": objects.len(), "stages": saved.stages, "bottleneck": saved.bottleneck,
                         "warnings": saved.manifest.warnings })
             }
-            Self::Plain(value) => value.clone(),
+            Self::Swapped { result, .. } | Self::Expired { result, .. } | Self::Plain(result) => result.clone(),
         }
     }
 }
 
 impl Job {
     pub fn new(ctx: Arc<Context>, lease: Arc<Lease>) -> Self {
-        Self { ctx, lease, stream: Arc::default() }
+        Self { ctx, lease, stream: Arc::default(), committing: Arc::default() }
     }
 
     /// Names what is done now; ends the job when the lease is lost.
     pub async fn phase(&self, phase: &str) -> Result<(), JobError> {
         let mut conn = self.ctx.pool.acquire().await?;
         if claim::set_phase(&mut conn, self.lease.fence, phase).await? {
+            return Ok(());
+        }
+        self.lease.stop(crate::lease::Stop::Lost);
+        Err(JobError::Stopped)
+    }
+
+    /// The point of no return: writes the journal. Refused when the lease is lost or a cancel was asked for.
+    pub async fn commit_point(&self, journal: &Journal) -> Result<(), JobError> {
+        // Before it is sent: from then on it may be written.
+        self.resuming();
+        let mut conn = self.ctx.pool.acquire().await?;
+        failpoint!("journal.commit.before");
+        if claim::commit_point(&mut conn, self.lease.fence, journal).await? {
+            failpoint!("journal.commit.after");
+            return Ok(());
+        }
+        Err(JobError::Stopped)
+    }
+
+    /// What was begun is to be looked at, not done again, should this attempt end now.
+    fn resuming(&self) {
+        self.committing.store(true, Ordering::Release);
+    }
+
+    /// Whether the journal may be written.
+    pub fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
+    }
+
+    /// Ends the job when somebody else owns it.
+    pub async fn still_owns(&self) -> Result<(), JobError> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        if claim::owns(&mut conn, self.lease.fence).await? {
             return Ok(());
         }
         self.lease.stop(crate::lease::Stop::Lost);
@@ -107,11 +161,16 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Runs the handler of a payload.
-pub async fn run(job: &Job, payload: &Payload) -> Result<Done, JobError> {
+/// Runs the handler of a payload; of a job with a journal only the resolver.
+pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Result<Done, JobError> {
+    if let Some(journal) = journal {
+        return resolve::run(job, payload, journal).await;
+    }
     match payload {
         Payload::Backup(payload) => backup::run(job, payload).await,
         Payload::Restore(payload) => restore::run(job, payload).await,
+        Payload::Undo(payload) => undo::run(job, payload).await,
+        Payload::Expire(payload) => expire::run(job, payload).await,
         Payload::Probe(payload) => probe::run(job, payload).await,
     }
 }

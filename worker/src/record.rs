@@ -4,9 +4,15 @@ pub mod copies;
 
 use serde_json::json;
 use shared::{
-    db::{DbError, claim::Fence, jobs::JobRow, objects, outbox, saves},
+    db::{
+        DbError,
+        claim::Fence,
+        finish,
+        jobs::{self, JobRow},
+        kept, objects, outbox, saves,
+    },
     event::NewEvent,
-    job::Payload,
+    job::{Payload, Problem, Swap},
 };
 use sqlx::PgConnection;
 
@@ -22,19 +28,74 @@ pub async fn write(
 ) -> Result<(), DbError> {
     match (done, payload) {
         (Done::Backup(saved), _) => write_save(tx, fence, job, saved).await,
-        (Done::Plain(result), Payload::Restore(restore)) => {
-            let event = NewEvent {
-                kind: "restore.completed".to_owned(),
-                subject: format!("jobs/{}", job.id),
-                aggregate: format!("job:{}", job.id),
-                service: job.service_id,
-                trace_id: job.trace_id.clone(),
-                data: json!({ "job_id": job.id, "save_id": restore.save_id, "target_id": restore.target_id,
-                              "database": restore.database, "result": result }),
-            };
-            outbox::insert(tx, &event).await
+        (Done::Swapped { swap, result }, _) => {
+            write_swap(tx, job, swap).await?;
+            if swap.outgoing.is_none() {
+                let problem = Problem::permanent("nothing_to_save", "there was no database to save", "Nothing to do.");
+                finish::fail_pending_save(tx, job, &problem).await?;
+            }
+            completed(tx, job, payload, result).await
         }
-        (Done::Plain(_), _) => Ok(()),
+        (Done::Expired { kept_id, end, .. }, _) => kept::end(tx, *kept_id, *end, job.id).await,
+        (Done::Plain(result), _) => completed(tx, job, payload, result).await,
+    }
+}
+
+/// Tells the world what was put back.
+async fn completed(
+    tx: &mut PgConnection,
+    job: &JobRow,
+    payload: &Payload,
+    result: &serde_json::Value,
+) -> Result<(), DbError> {
+    let (kind, data) = match payload {
+        Payload::Restore(restore) => (
+            "restore.completed",
+            json!({ "job_id": job.id, "save_id": restore.save_id, "target_id": restore.target_id,
+                    "database": restore.database, "in_place": restore.in_place, "result": result }),
+        ),
+        Payload::Undo(undo) => (
+            "restore.undone",
+            json!({ "job_id": job.id, "target_id": undo.target_id, "database": result["database"], "result": result }),
+        ),
+        _ => return Ok(()),
+    };
+    let event = NewEvent {
+        kind: kind.to_owned(),
+        subject: format!("jobs/{}", job.id),
+        aggregate: format!("job:{}", job.id),
+        service: job.service_id,
+        trace_id: job.trace_id.clone(),
+        data,
+    };
+    outbox::insert(tx, &event).await
+}
+
+/// What made way is kept, and what came in is kept no more.
+async fn write_swap(tx: &mut PgConnection, job: &JobRow, swap: &Swap) -> Result<(), DbError> {
+    if let Some(kept_id) = swap.kept_id {
+        kept::end(tx, kept_id, kept::End::Restored, job.id).await?;
+    }
+    if let (Some(outgoing), Some(target_id)) = (&swap.outgoing, job.target_id) {
+        let new = kept::NewKept {
+            id: swap.keep_id,
+            target_id,
+            job_id: job.id,
+            database: swap.database.clone(),
+            name: outgoing.name.clone(),
+            oid: outgoing.oid,
+            keep_s: swap.keep_old_s,
+        };
+        kept::insert(tx, &new).await?;
+    }
+    Ok(())
+}
+
+/// The save that a restore makes first: available while its job goes on. The caller has made sure of the fence.
+pub async fn safety(tx: &mut PgConnection, fence: Fence, saved: &Saved) -> Result<(), DbError> {
+    match jobs::get(tx, fence.job).await? {
+        Some(job) => write_save(tx, fence, &job, saved).await,
+        None => Err(DbError::Rows { table: "jobs", expected: 1, actual: 0 }),
     }
 }
 

@@ -52,7 +52,7 @@ async fn attempt(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Ins
     if lease.stopped() == Some(Stop::Lost) {
         tracing::warn!("the lease was lost; whatever this attempt did is not recorded");
     } else {
-        let (outcome, done) = outcome(&ctx, &lease, &row, worked);
+        let (outcome, done) = outcome(&job, &row, worked);
         if let Some(state) = end(&ctx, &lease, &row, payload.as_ref().ok(), outcome, done.as_ref(), &hard).await {
             tracing::info!(job.state = state.as_str(), "job attempt ended");
         } else {
@@ -72,7 +72,7 @@ async fn work(job: &Job, payload: &Payload, row: &JobRow, hard: &CancellationTok
     let deadline = seconds(row.deadline_s, settings.job_deadline);
     let stall = seconds(row.stall_s, settings.stall);
     let began = Instant::now();
-    let handler = handler::run(job, payload);
+    let handler = handler::run(job, payload, row.journal.as_ref().map(|journal| &journal.0));
     tokio::pin!(handler);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,12 +126,19 @@ async fn show(job: &Job, streaming: &handler::Streaming) {
     }
 }
 
-fn outcome(ctx: &Context, lease: &Lease, row: &JobRow, worked: Result<Done, JobError>) -> (Outcome, Option<Done>) {
+fn outcome(job: &Job, row: &JobRow, worked: Result<Done, JobError>) -> (Outcome, Option<Done>) {
+    let (settings, lease) = (&job.ctx.settings, &job.lease);
     let problem = match worked {
         // Whatever stopped it came too late: the work is done.
         Ok(done) => return (Outcome::Succeeded(done.result()), Some(done)),
         Err(JobError::Abort(problem)) if lease.stopped().is_none() => return (Outcome::Failed(problem), None),
         Err(JobError::Retry(problem)) if lease.stopped().is_none() => problem,
+        // Whatever stopped it: what stands in the journal may have happened, and only a look can tell.
+        Err(_) if job.is_committing() && lease.stopped() != Some(Stop::Cancelled) => Problem::retryable(
+            "stopped",
+            "the job was stopped at its point of no return",
+            "It looks what became of it.",
+        ),
         Err(_) => match lease.stopped() {
             Some(Stop::Cancelled) => return (Outcome::Cancelled, None),
             Some(Stop::Shutdown) => return (Outcome::Released, None),
@@ -154,7 +161,7 @@ fn outcome(ctx: &Context, lease: &Lease, row: &JobRow, worked: Result<Done, JobE
             Some(Stop::Lost) | None => Problem::retryable("stopped", "the job was stopped", "It runs again."),
         },
     };
-    let delay = backoff(ctx.settings.backoff_base, ctx.settings.backoff_cap, row.attempt, jitter());
+    let delay = backoff(settings.backoff_base, settings.backoff_cap, row.attempt, jitter());
     tracing::warn!(
         error.code = problem.code,
         error = problem.message,

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        sweep,
+        kept, sweep,
         workers::{self, WorkerRow},
     },
+    enqueue::{self, Asked, EnqueueError},
     failpoint,
-    queue::{self, QUEUE, QueueError},
+    queue::{self, QUEUE},
 };
 use sqlx::Connection;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::context::Context;
 
 /// Hints sent again in one sweep.
 const HINTS: i64 = 500;
+/// Databases whose time is over, for which one sweep enqueues jobs.
+const EXPIRIES: i64 = 20;
 
 /// Sweeps until told to stop.
 pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
@@ -52,7 +55,7 @@ pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
     }
 }
 
-async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(), QueueError> {
+async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(), EnqueueError> {
     let mut conn = ctx.pool.acquire().await.map_err(shared::db::DbError::from)?;
     workers::seen(&mut conn, me).await?;
     let mut tx = conn.begin().await.map_err(shared::db::DbError::from)?;
@@ -67,6 +70,9 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
         }
     }
     sweep::cancel_orphans(&mut tx).await?;
+    for (kept, target) in kept::take_due(&mut tx, EXPIRIES).await? {
+        enqueue::expire(&mut tx, kept, target, &Asked::by_nobody(&ctx.jobs)).await?;
+    }
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;

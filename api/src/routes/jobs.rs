@@ -5,6 +5,7 @@ pub mod get;
 pub mod history;
 pub mod list;
 pub mod retry;
+pub mod undo;
 
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         EnqueueError::TargetMissing(_) => ApiError::NotFound("target"),
         EnqueueError::SaveMissing(_) => ApiError::NotFound("save"),
         EnqueueError::JobMissing(_) => ApiError::NotFound("job"),
-        EnqueueError::SaveNotAvailable { .. } | EnqueueError::NotRetryable { .. } => {
+        EnqueueError::SaveNotAvailable { .. } | EnqueueError::NotRetryable { .. } | EnqueueError::NothingKept => {
             ApiError::Conflict(error.to_string())
         }
         EnqueueError::StoreUnknown { .. } => {

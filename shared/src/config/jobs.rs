@@ -7,10 +7,21 @@ use super::reader::Section;
 pub struct Jobs {
     /// How often a job is tried at most, 1 to 20; kinds for which that is too often are tried less.
     pub attempts: i32,
+    /// Days that a save lives which a restore in place makes first, 1 to 365.
+    pub safety_save_days: u32,
 }
 
 impl Jobs {
+    /// The same in seconds.
+    #[must_use]
+    pub fn safety_s(&self) -> f64 {
+        f64::from(self.safety_save_days) * 86_400.0
+    }
+
     pub(super) fn read(s: &mut Section<'_>) -> Self {
-        Self { attempts: i32::try_from(s.number("attempts", 1..=20)).unwrap_or(5) }
+        Self {
+            attempts: i32::try_from(s.number("attempts", 1..=20)).unwrap_or(5),
+            safety_save_days: u32::try_from(s.number("safety_save_days", 1..=365)).unwrap_or(7),
+        }
     }
 }

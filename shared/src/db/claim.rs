@@ -14,7 +14,7 @@ use super::{
 use crate::{
     failpoint,
     id::JobId,
-    job::{JobState, Progress},
+    job::{JobState, Journal, Progress},
 };
 
 /// Who may work on a job, and the fencing number that every write of that work carries.
@@ -112,6 +112,21 @@ pub async fn set_phase(conn: &mut PgConnection, fence: Fence, phase: &str) -> Re
         fence.job.0,
         fence.epoch,
         phase
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The point of no return: phase `committing` and the journal, unless the lease is lost or a cancel was asked for
+/// (`false`: do not go on). From here a cancel is refused, and no later attempt does the work again.
+pub async fn commit_point(conn: &mut PgConnection, fence: Fence, journal: &Journal) -> Result<bool, DbError> {
+    let done = sqlx::query!(
+        "UPDATE jobs SET phase = 'committing', journal = $3
+         WHERE id = $1 AND epoch = $2 AND state = 'running' AND cancel_requested_at IS NULL AND journal IS NULL",
+        fence.job.0,
+        fence.epoch,
+        Json(journal) as _
     )
     .execute(conn)
     .await?;

@@ -73,7 +73,11 @@ pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError
     if job.state == JobState::Succeeded {
         return Ok(());
     }
-    fail_pending_save(conn, job).await?;
+    let reason = job.error.clone().map_or_else(
+        || Problem::permanent(job.state.as_str(), format!("the backup was {}", job.state.as_str()), "Start it again."),
+        |error| error.0,
+    );
+    fail_pending_save(conn, job, &reason).await?;
     let problem = Problem::permanent(
         "predecessor_failed",
         format!("job {} had to succeed first and did not", job.id),
@@ -101,15 +105,10 @@ pub async fn after_terminal(conn: &mut PgConnection, id: JobId) -> Result<(), Db
     }
 }
 
-async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError> {
+/// Pending → failed: the save that the job was to make will not come.
+pub async fn fail_pending_save(conn: &mut PgConnection, job: &JobRow, problem: &Problem) -> Result<(), DbError> {
     let Some(save) = job.save_id else { return Ok(()) };
-    let problem = job.error.clone().unwrap_or_else(|| {
-        Json(Problem::permanent(
-            job.state.as_str(),
-            format!("the backup was {}", job.state.as_str()),
-            "Start it again.",
-        ))
-    });
+    let problem = Json(problem);
     let failed = sqlx::query_scalar!(
         "UPDATE saves SET state = 'failed', error = $3 WHERE id = $1 AND job_id = $2 AND state = 'pending' RETURNING version",
         save.0,
@@ -155,7 +154,7 @@ pub(super) fn job_event(job: &JobRow) -> NewEvent {
         trace_id: job.trace_id.clone(),
         data: json!({
             "job_id": job.id, "kind": job.kind, "state": job.state, "attempt": job.attempt, "epoch": job.epoch,
-            "service_id": job.service_id, "target_id": job.target_id, "save_id": job.save_id.or(job.reads_save_id),
+            "service_id": job.service_id, "target_id": job.target_id, "save_id": job.reads_save_id.or(job.save_id),
             "error": job.error,
         }),
     }

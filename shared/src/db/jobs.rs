@@ -7,7 +7,8 @@ use sqlx::{PgConnection, types::Json};
 use super::{Counted, DbError};
 use crate::{
     id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
-    job::{JobState, Payload, Problem},
+    job::{JobState, Journal, Payload, Problem},
+    name::DatabaseName,
 };
 
 /// A job to insert. Its id is the caller's, so that rows of the same transaction can name it.
@@ -64,6 +65,7 @@ pub struct JobRow {
     pub deadline_s: Option<i32>,
     pub stall_s: Option<i32>,
     pub progress: Json<serde_json::Value>,
+    pub journal: Option<Json<Journal>>,
     pub result: Option<Json<serde_json::Value>>,
     pub error: Option<Json<Problem>>,
     pub requested_by: Option<AdminId>,
@@ -200,7 +202,7 @@ pub enum CancelOutcome {
     Cancelled,
     /// It runs; its worker has been told.
     Requested,
-    /// It passed the point of no return (phase `committing`).
+    /// It may have passed the point of no return: it has a journal.
     TooLate,
     /// It had ended before.
     Terminal(JobState),
@@ -215,9 +217,13 @@ pub async fn request_cancel(
     by: Option<AdminId>,
 ) -> Result<Option<CancelOutcome>, DbError> {
     let row =
-        sqlx::query!("SELECT state, phase FROM jobs WHERE id = $1 FOR UPDATE", id.0).fetch_optional(&mut *conn).await?;
+        sqlx::query!("SELECT state, journal IS NOT NULL AS \"committing!\" FROM jobs WHERE id = $1 FOR UPDATE", id.0)
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(match row.state {
+        // What stands in the journal may have happened: only a look at the target can tell.
+        JobState::Queued | JobState::Running if row.committing => CancelOutcome::TooLate,
         JobState::Queued => {
             sqlx::query!(
                 "UPDATE jobs SET state = 'cancelled', cancel_requested_at = clock_timestamp(), cancel_requested_by = $2,
@@ -229,7 +235,6 @@ pub async fn request_cancel(
             .await?;
             CancelOutcome::Cancelled
         }
-        JobState::Running if row.phase.as_deref() == Some("committing") => CancelOutcome::TooLate,
         JobState::Running => {
             sqlx::query!(
                 "UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
@@ -265,6 +270,7 @@ pub async fn set_retry_of(conn: &mut PgConnection, id: JobId, old: JobId) -> Res
 pub struct Place {
     pub service_id: ServiceId,
     pub server_id: ServerId,
+    pub database: DatabaseName,
     pub stores: Vec<String>,
     pub required_copies: i32,
     pub worker_group: String,
@@ -276,7 +282,7 @@ pub struct Place {
 pub async fn place(conn: &mut PgConnection, target: TargetId) -> Result<Option<Place>, DbError> {
     Ok(sqlx::query_as!(
         Place,
-        "SELECT service_id, server_id, stores, required_copies, worker_group, deadline_s, stall_s FROM targets WHERE id = $1",
+        "SELECT service_id, server_id, database, stores, required_copies, worker_group, deadline_s, stall_s FROM targets WHERE id = $1",
         target.0
     )
     .fetch_optional(conn)

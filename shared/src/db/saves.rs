@@ -112,6 +112,18 @@ pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbEr
     Ok(version)
 }
 
+/// Lets a save expire so many seconds from now.
+pub async fn set_life(conn: &mut PgConnection, save: SaveId, seconds: f64) -> Result<(), DbError> {
+    let done = sqlx::query!(
+        "UPDATE saves SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1",
+        save.0,
+        seconds
+    )
+    .execute(conn)
+    .await?;
+    ensure_rows("saves", &done, 1)
+}
+
 /// Names the job that makes the save: written after the job, in the same transaction.
 pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Result<(), DbError> {
     let done = sqlx::query!("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'", save.0, job.0)

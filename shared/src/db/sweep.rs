@@ -22,7 +22,7 @@ pub async fn is_mine(tx: &mut PgConnection) -> Result<bool, DbError> {
 }
 
 /// Takes jobs from workers whose lease ran out: queued again, failed when the attempts are used up, cancelled where that
-/// was asked. A job in phase `committing` is left to its resolver. After a restart of PostgreSQL a whole lease goes by first, because
+/// was asked. A job with a journal is always queued: whoever takes it only looks what became of it. After a restart of PostgreSQL a whole lease goes by first, because
 /// nobody could beat while it was down.
 pub async fn expire_leases(tx: &mut PgConnection, lease: Duration) -> Result<Vec<JobRow>, DbError> {
     let problem = Problem::retryable(
@@ -33,9 +33,10 @@ pub async fn expire_leases(tx: &mut PgConnection, lease: Duration) -> Result<Vec
     let expired = sqlx::query_scalar!(
         "UPDATE jobs SET epoch = epoch + 1, phase = NULL, lease_owner = NULL, lease_until = NULL, server_slot = NULL,
              dispatched_at = NULL, error = $1, next_run_at = clock_timestamp(),
-             state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' WHEN attempt >= max_attempts THEN 'failed' ELSE 'queued' END,
-             finished_at = CASE WHEN cancel_requested_at IS NOT NULL OR attempt >= max_attempts THEN clock_timestamp() END
-         WHERE state = 'running' AND lease_until < clock_timestamp() AND phase IS DISTINCT FROM 'committing'
+             state = CASE WHEN journal IS NOT NULL THEN 'queued' WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                 WHEN attempt >= max_attempts THEN 'failed' ELSE 'queued' END,
+             finished_at = CASE WHEN journal IS NULL AND (cancel_requested_at IS NOT NULL OR attempt >= max_attempts) THEN clock_timestamp() END
+         WHERE state = 'running' AND lease_until < clock_timestamp()
            AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $2)
          RETURNING id",
         Json(&problem) as _,

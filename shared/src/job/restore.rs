@@ -27,17 +27,48 @@ pub enum PrivilegePolicy {
     None,
 }
 
-/// The payload of a restore into a new database on a target's server.
+/// How a database is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// By swap where the restore role may create and rename databases, else directly.
+    #[default]
+    Auto,
+    /// The save is restored beside the database, and the two are swapped at the end. The old one is kept.
+    Swap,
+    /// The save's objects are replaced inside the database, in one transaction. What the save does not hold stays.
+    Direct,
+}
+
+/// Seconds that an old database is kept unless said otherwise: a day.
+pub const KEEP_OLD_S: u32 = 86_400;
+
+const fn keep_old_s() -> u32 {
+    KEEP_OLD_S
+}
+
+/// The payload of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreJob {
     pub v: u16,
     pub save_id: SaveId,
     /// Whose server and restore credential are used.
     pub target_id: TargetId,
-    /// The database to create. It must not exist.
+    /// The database to create, which must not exist; or, in place, the target's own.
     pub database: DatabaseName,
     #[serde(default)]
     pub owner: OwnerPolicy,
     #[serde(default)]
     pub privileges: PrivilegePolicy,
+    /// The target's own database is replaced.
+    #[serde(default)]
+    pub in_place: bool,
+    #[serde(default)]
+    pub method: Method,
+    /// Seconds that the old database is kept after a swap.
+    #[serde(default = "keep_old_s")]
+    pub keep_old_s: u32,
+    /// The save that is made of what is there, before it is replaced.
+    #[serde(default)]
+    pub safety_save_id: Option<SaveId>,
 }

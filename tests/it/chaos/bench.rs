@@ -7,7 +7,7 @@ use serde_json::json;
 use support::{App, Database, Digest, Process, TargetSpec, WorkerSpec, digest::auction, until};
 
 /// A worker of this group with short times, that dies or freezes where `script` says; empty: nowhere.
-pub(super) fn spec(app: &App, name: &str, group: &str, script: &str) -> WorkerSpec {
+pub(crate) fn spec(app: &App, name: &str, group: &str, script: &str) -> WorkerSpec {
     let log = app.dir.path().join("failpoints.txt");
     let mut envs = vec![("HOLDFAST_FAILPOINT_LOG".to_owned(), log.to_str().unwrap().to_owned())];
     if !script.is_empty() {
@@ -26,19 +26,19 @@ pub(super) fn spec(app: &App, name: &str, group: &str, script: &str) -> WorkerSp
 }
 
 /// What was passed in this installation so far, as `NAME pass|kill|freeze`.
-pub(super) fn passed(app: &App) -> Vec<String> {
+pub(crate) fn passed(app: &App) -> Vec<String> {
     let log = std::fs::read_to_string(app.dir.path().join("failpoints.txt")).unwrap_or_default();
     log.lines().map(ToOwned::to_owned).collect()
 }
 
 /// Waits until the worker has killed itself.
-pub(super) async fn killed(worker: &mut Process, point: &str) {
+pub(crate) async fn killed(worker: &mut Process, point: &str) {
     let status = worker.ended().await;
     assert_eq!(status.signal(), Some(9), "at {point} it ended by itself:\n{}", worker.tail());
 }
 
 /// Waits until the worker has frozen itself at this point.
-pub(super) async fn frozen(app: &App, worker: &mut Process, point: &str) {
+pub(crate) async fn frozen(app: &App, worker: &mut Process, point: &str) {
     until(&format!("it freezes at {point}"), || async {
         passed(app).contains(&format!("{point} freeze")).then_some(())
     })
@@ -47,12 +47,12 @@ pub(super) async fn frozen(app: &App, worker: &mut Process, point: &str) {
 }
 
 /// A small database that dumps and restores quickly.
-pub(super) async fn source() -> Database {
+pub(crate) async fn source() -> Database {
     Database::create(&auction(7, 200)).await
 }
 
 /// A target of this source for the workers of one group, in these stores.
-pub(super) async fn target(app: &mut App, source: &Database, group: &str, stores: &[&str]) -> String {
+pub(crate) async fn target(app: &mut App, source: &Database, group: &str, stores: &[&str]) -> String {
     let target = json!({ "worker_group": group, "stores": stores });
     let server = json!({ "max_jobs": 32 });
     app.target_with(&TargetSpec { target, server, ..TargetSpec::of(&source.name) }).await
@@ -60,7 +60,7 @@ pub(super) async fn target(app: &mut App, source: &Database, group: &str, stores
 
 /// Rows and sequences of both are the same. Owners and privileges are not compared: restores into new databases are
 /// asked for without them.
-pub(super) async fn same_rows(source: &str, restored: &str) {
+pub(crate) async fn same_rows(source: &str, restored: &str) {
     let (source, restored) = (Digest::of(source).await, Digest::of(restored).await);
     assert_eq!((source.rows, source.sequences), (restored.rows, restored.sequences));
 }

@@ -24,6 +24,7 @@ pub enum ErrorCode {
     TlsFailed,
     RestoreIncompatible,
     RestoreConflict,
+    TargetChanged,
     InvalidRequest,
     ToolNotStarted,
     ToolFailed,
@@ -109,6 +110,11 @@ impl ErrorCode {
             Self::RestoreConflict => {
                 ("restore_conflict", true, "what the save creates exists there already: restore into an empty database")
             }
+            Self::TargetChanged => (
+                "target_changed",
+                true,
+                "somebody renamed, dropped or created a database meanwhile: look at the server and start again",
+            ),
             Self::InvalidRequest => ("invalid_request", true, "change the request or the target's settings"),
             Self::ToolNotStarted => {
                 ("tool_not_started", false, "check the worker's installation and its process limits")

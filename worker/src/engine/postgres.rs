@@ -7,11 +7,14 @@
 pub(crate) mod archive;
 pub(crate) mod classify;
 mod connect;
+mod direct;
 mod dump;
 mod globals;
 mod probe;
 mod restore;
 mod sessions;
+mod standing;
+mod swap;
 mod tls;
 mod tunnel;
 
@@ -22,6 +25,10 @@ use shared::name::DatabaseName;
 use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
+pub use self::{
+    standing::{Existing, Standing},
+    swap::{Look, PendingSwap},
+};
 use super::{
     Connection, Created, Creation, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals,
     ProbeReport, Restore, RestoreOptions, Running,
@@ -87,6 +94,23 @@ impl Postgres {
         }
         env.extend(database.map(|database| ("PGDATABASE", database.as_str().into())));
         Ok(Tool { path: client.tool(name), env, secrets: vec![at.password.clone()], dir: Some(dir), ..Tool::default() })
+    }
+}
+
+impl Postgres {
+    /// What restores of this installation, this job's too, have staged on the server and not published.
+    pub async fn staged(&self, at: &Connection) -> Result<Vec<Created>, EngineError> {
+        restore::staged(at).await
+    }
+
+    /// A database's comment without the line that is ours.
+    pub fn own_comment(&self, comment: &str) -> Option<String> {
+        restore::without_mark(comment)
+    }
+
+    /// The comment of a database that is whole: the save's own and our lasting mark.
+    pub fn restored_comment(&self, at: &Connection, comment: Option<&str>) -> String {
+        restore::restored_comment(at, comment)
     }
 }
 

@@ -44,8 +44,13 @@ pub struct Saved {
     pub copies: Vec<(Slug, CopyOutcome)>,
 }
 
-/// Dumps the target. On any error what was written is taken away again.
+/// Dumps the target.
 pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
+    Ok(Done::Backup(Box::new(make(job, payload).await?)))
+}
+
+/// Dumps the target into the stores of a pending save. On any error what was written is taken away again.
+pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
     job.phase("probing").await?;
     let started_at = Utc::now();
     let work = job.target(payload.target_id, Purpose::Backup).await?;
@@ -102,14 +107,7 @@ pub async fn run(job: &Job, payload: &BackupJob) -> Result<Done, JobError> {
             let stored_bytes = parts.iter().map(|part| part.facts.stored_bytes).sum();
             let main = parts.into_iter().next();
             let (stages, bottleneck) = main.map(|part| (part.stages, part.bottleneck)).unwrap_or_default();
-            Ok(Done::Backup(Box::new(Saved {
-                manifest,
-                raw_bytes,
-                stored_bytes,
-                stages,
-                bottleneck,
-                copies: copies.into_outcomes(),
-            })))
+            Ok(Saved { manifest, raw_bytes, stored_bytes, stages, bottleneck, copies: copies.into_outcomes() })
         }
         Err(error) => {
             copies.discard(job).await;

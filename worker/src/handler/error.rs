@@ -27,6 +27,15 @@ impl JobError {
         Self::Abort(Problem::permanent(code, message, hint))
     }
 
+    /// What became of a step that may have been made is not known: somebody has to look.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::Retry(Problem::retryable(
+            "outcome_unknown",
+            message,
+            "The job looks again by itself until the server answers.",
+        ))
+    }
+
     fn of(permanent: bool, code: &str, message: String, hint: &str) -> Self {
         if permanent {
             Self::Abort(Problem::permanent(code, message, hint))

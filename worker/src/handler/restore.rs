@@ -1,21 +1,25 @@
 //! Put a save back (design §8). Nothing is destroyed before the save is proven good: the last block is held back until
 //! length and digests have matched, and what is restored gets its name as the last step.
 
+mod direct;
 mod new;
 mod pour;
+mod safety;
 mod source;
 mod stage;
+mod swap;
 
 use shared::{
     db::{jobs, work::Purpose},
     id::JobId,
-    job::{OwnerPolicy, PrivilegePolicy, RestoreJob},
+    job::{Method, OwnerPolicy, PrivilegePolicy, RestoreJob},
+    name::DatabaseName,
     save::Mode,
 };
 
 use self::source::Source;
 use super::{Done, Job, JobError};
-use crate::engine::{Connection, Engine, Keep, RestoreOptions};
+use crate::engine::{Connection, Engine, Keep, RestoreOptions, postgres::Standing};
 
 /// What every way of restoring works with.
 #[derive(Debug)]
@@ -43,11 +47,65 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     let options = RestoreOptions {
         owner: if payload.owner == OwnerPolicy::Keep { Keep::Keep } else { Keep::None },
         privileges: if payload.privileges == PrivilegePolicy::Keep { Keep::Keep } else { Keep::None },
+        replaces: payload.in_place,
     };
     job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     tidy(job, &at).await;
     let restoring = Restoring { job, payload, at, source, options };
-    new::run(&restoring).await
+    if payload.in_place { in_place(&restoring).await } else { new::run(&restoring).await }
+}
+
+/// In the place of the target's own database: first saved, then replaced.
+async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
+    let Restoring { job, payload, at, .. } = restoring;
+    let standing = job.ctx.postgres.standing(at, &payload.database).await?;
+    let direct = match (payload.method, &standing.cannot_swap) {
+        (Method::Direct, _) => Some("as asked for"),
+        (Method::Auto, Some(why)) => Some(why.as_str()),
+        (Method::Auto | Method::Swap, _) => {
+            require_swappable(&standing, &payload.database)?;
+            None
+        }
+    };
+    // A database that was dropped has nothing to save, and nothing to restore into.
+    match (&standing.existing, direct) {
+        (Some(_), _) => {
+            if let Some(save) = payload.safety_save_id {
+                safety::save(restoring, save).await?;
+            }
+        }
+        (None, Some(_)) => {
+            return Err(JobError::abort(
+                "database_missing",
+                format!("there is no database {:?}, and this role may not create it", payload.database.as_str()),
+                "Create it, or give the restore credential's role CREATEDB.",
+            ));
+        }
+        (None, None) => {}
+    }
+    match direct {
+        Some(why) => direct::run(restoring, why).await,
+        None => swap::run(restoring, &standing).await,
+    }
+}
+
+/// Refuses what a swap cannot do, or would tear off.
+pub(super) fn require_swappable(standing: &Standing, database: &DatabaseName) -> Result<(), JobError> {
+    if let Some(why) = &standing.cannot_swap {
+        return Err(JobError::abort(
+            "permission_denied",
+            format!("the databases cannot be swapped: {why}"),
+            "Give the restore credential's role CREATEDB and membership in the database's owner.",
+        ));
+    }
+    if standing.ties.is_empty() {
+        return Ok(());
+    }
+    Err(JobError::abort(
+        "database_tied",
+        format!("database {:?} cannot be replaced by another: it has {}", database.as_str(), standing.ties.join(", ")),
+        "Drop the slots and subscriptions, and commit or roll back the prepared transactions; or restore into a new database.",
+    ))
 }
 
 /// Takes away what restores of ended jobs left on this server: no attempt of theirs will come to do it. Whatever goes

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use serde_json::json;
-use shared::{db::saves, enqueue, id::JobId};
+use shared::{db::saves, enqueue, id::JobId, job::Payload};
 
 use super::{WaitQuery, accepted, find, refused};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
@@ -17,6 +17,15 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Resp
         && let Some(save) = saves::get(&mut tx, save).await?
     {
         call.authorize(Permission::SaveRestore, Some(save.service_id))?;
+    }
+    // What only an admin may ask for, only an admin may ask for again.
+    let more = match seen.decode() {
+        Ok(Payload::Restore(restore)) if restore.in_place => Some(Permission::SaveReplace),
+        Ok(Payload::Undo(_)) => Some(Permission::JobUndo),
+        _ => None,
+    };
+    if let Some(more) = more {
+        call.authorize(more, seen.service_id)?;
     }
     let job = enqueue::retry(&mut tx, id, &call.asked(None)).await.map_err(refused)?;
     call.commit(tx, Change::new(permission, id, seen.service_id, json!({ "job_id": job }))).await?;

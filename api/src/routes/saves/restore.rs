@@ -1,13 +1,16 @@
-//! `POST /v1/saves/{id}/restore`: into a new database. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or in place. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::{saves, targets},
-    enqueue::{self, RestoreRequest},
+    db::{
+        saves,
+        targets::{self, TargetRow},
+    },
+    enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
-    job::{OwnerPolicy, PrivilegePolicy},
+    job::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy},
     name::DatabaseName,
 };
 
@@ -20,14 +23,23 @@ use crate::{
     routes::jobs::{WaitQuery, accepted, refused},
 };
 
+/// The longest that an old database may be kept.
+const MAX_KEPT_HOURS: u32 = 24 * 90;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRestore {
     into: Into,
-    #[serde(default)]
-    owner: OwnerPolicy,
-    #[serde(default)]
-    privileges: PrivilegePolicy,
+    /// In place: keep, unless said otherwise. Else none.
+    owner: Option<OwnerPolicy>,
+    privileges: Option<PrivilegePolicy>,
+    /// In place only: the name of the database that is replaced.
+    confirm: Option<DatabaseName>,
+    /// In place only: whether what is there is saved first; yes, unless said otherwise.
+    safety: Option<bool>,
+    method: Option<Method>,
+    /// In place only: hours that the old database is kept after a swap.
+    keep_old_hours: Option<u32>,
     priority: Option<i16>,
 }
 
@@ -36,8 +48,48 @@ pub struct CreateRestore {
 struct Into {
     /// Whose server and restore credential; absent: those of the save's own target.
     target_id: Option<TargetId>,
-    /// The database to create. Absent would mean in place.
+    /// The database to create. Absent, or the target's own: in place.
     database: Option<DatabaseName>,
+}
+
+impl CreateRestore {
+    /// Where it goes; in place only when it is confirmed.
+    fn place(&self, target: &TargetRow) -> Result<Place, ApiError> {
+        match &self.into.database {
+            Some(database) if *database != target.database => {
+                let unfit = [
+                    ("/confirm", self.confirm.is_some()),
+                    ("/safety", self.safety.is_some()),
+                    ("/method", self.method.is_some()),
+                    ("/keep_old_hours", self.keep_old_hours.is_some()),
+                ];
+                if let Some((pointer, _)) = unfit.into_iter().find(|(_, given)| *given) {
+                    return Err(ApiError::field(pointer, "is for a restore in place: a new database replaces nothing"));
+                }
+                Ok(Place::New(database.clone()))
+            }
+            _ => {
+                if self.confirm.as_ref() != Some(&target.database) {
+                    let name = target.database.as_str();
+                    let detail = format!("this replaces database {name:?}: say so by naming it here");
+                    return Err(ApiError::field("/confirm", detail));
+                }
+                let keep_old_s = kept_for(self.keep_old_hours)?.unwrap_or(KEEP_OLD_S);
+                let method = self.method.unwrap_or_default();
+                Ok(Place::Own(Replace { method, keep_old_s, safety: self.safety.unwrap_or(true) }))
+            }
+        }
+    }
+}
+
+/// Hours in seconds, within bounds.
+pub fn kept_for(hours: Option<u32>) -> Result<Option<u32>, ApiError> {
+    match hours {
+        Some(hours) if hours > MAX_KEPT_HOURS => {
+            Err(ApiError::field("/keep_old_hours", format!("must be 0 to {MAX_KEPT_HOURS}")))
+        }
+        hours => Ok(hours.map(|hours| hours * 3600)),
+    }
 }
 
 pub async fn handle(
@@ -58,23 +110,26 @@ pub async fn handle(
     let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
     let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
-    let in_place = "restoring in place is not possible in this version: name a database that does not exist yet";
-    let database = body.into.database.ok_or_else(|| ApiError::field("/into/database", in_place))?;
-    if database == target.database {
-        return Err(ApiError::field("/into/database", in_place));
+    let into = body.place(&target)?;
+    let in_place = matches!(into, Place::Own(_));
+    if in_place {
+        call.authorize(Permission::SaveReplace, Some(target.service_id))?;
     }
     if target.restore_credential_id.is_none() {
         return Err(ApiError::field("/into/target_id", "is a target without a restore credential: give it one first"));
     }
+    let database = body.into.database.clone().unwrap_or_else(|| target.database.clone());
+    let owner = if in_place { OwnerPolicy::Keep } else { OwnerPolicy::None };
+    let privileges = if in_place { PrivilegePolicy::Keep } else { PrivilegePolicy::None };
     let wanted = RestoreRequest {
         save_id: id,
         target_id: Some(target_id),
-        database: database.clone(),
-        owner: body.owner,
-        privileges: body.privileges,
+        into,
+        owner: body.owner.unwrap_or(owner),
+        privileges: body.privileges.unwrap_or(privileges),
     };
     let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "target_id": target_id, "database": database });
+    let detail = json!({ "job_id": job, "target_id": target_id, "database": database, "in_place": in_place });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

@@ -1,6 +1,8 @@
 -- Ends an attempt, if the fence holds. $1 job, $2 epoch, $3 what is wished, $4 problem, $5 delay in seconds, $6 result.
 WITH mine AS (
     SELECT id, CASE
+        -- What stands in the journal may have happened: somebody looks until it is known.
+        WHEN $3 IN ('retry', 'released', 'cancelled') AND journal IS NOT NULL THEN 'queued'
         WHEN $3 = 'retry' AND cancel_requested_at IS NOT NULL THEN 'cancelled'
         WHEN $3 = 'released' AND cancel_requested_at IS NOT NULL THEN 'cancelled'
         WHEN $3 = 'retry' AND attempt >= max_attempts THEN 'failed'

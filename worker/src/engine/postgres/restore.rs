@@ -25,13 +25,16 @@ mod mark;
 mod publish;
 mod settle;
 
+use std::ffi::OsString;
+
+use shared::name::DatabaseName;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
     create::create,
-    drop::{discard, left_behind},
-    mark::without_mark,
+    drop::{discard, drop_database, end_sessions, left_behind, staged},
+    mark::{Kept, kept_comment, kept_name, restored_comment, without_mark},
     publish::publish,
     settle::settle,
 };
@@ -54,17 +57,24 @@ impl Postgres {
         let client = self.clients.for_save(tool_major)?;
         let mut tool = self.tool(at, Some(&created.database), client, "pg_restore")?;
         tool.piped_stdin = true;
-        tool.args = ["--single-transaction", "--exit-on-error", "--no-password"].into_iter().map(Into::into).collect();
-        tool.args.push(format!("--dbname={}", conninfo(&created.database)).into());
-        if options.owner == Keep::None {
-            tool.args.push("--no-owner".into());
-        }
-        if options.privileges == Keep::None {
-            tool.args.push("--no-privileges".into());
-        }
+        tool.args = arguments(&created.database, options);
         let started = self.launcher.start(tool, cancel).await.map_err(not_started("pg_restore"))?;
         Ok(Restore::of_process(started, "pg_restore", classify::stderr))
     }
+}
+
+/// What every restore says to `pg_restore`.
+pub(super) fn arguments(database: &DatabaseName, options: &RestoreOptions) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["--single-transaction", "--exit-on-error", "--no-password"].into_iter().map(Into::into).collect();
+    args.push(format!("--dbname={}", conninfo(database)).into());
+    if options.owner == Keep::None {
+        args.push("--no-owner".into());
+    }
+    if options.privileges == Keep::None {
+        args.push("--no-privileges".into());
+    }
+    args
 }
 
 /// Runs a statement that takes no parameters; names and texts in it went through `ident` and `literal`.

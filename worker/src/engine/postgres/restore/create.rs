@@ -48,11 +48,11 @@ async fn prepare(
 ) -> Result<Option<(PgConnection, String)>, EngineError> {
     let mut session = connect(at, &at.maintenance_database).await?;
     let found = find(&mut session, at, wanted).await?;
-    if matches!(found, Found::Foreign) {
+    if matches!(found, Found::Foreign) && !options.replaces {
         return Err(taken(wanted));
     }
     drop_leftovers(at, &mut session, wanted).await?;
-    if matches!(found, Found::Ours(_)) {
+    if matches!(found, Found::Ours(_)) && !options.replaces {
         return Ok(None);
     }
     let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")

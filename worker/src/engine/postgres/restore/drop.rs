@@ -28,6 +28,11 @@ pub(in super::super) async fn discard(at: &Connection, created: &Created) -> Res
 
 /// What restores of other jobs of this installation left on the server. Whether those jobs still run is not known here.
 pub(in super::super) async fn left_behind(at: &Connection) -> Result<Vec<Created>, EngineError> {
+    Ok(staged(at).await?.into_iter().filter(|staged| staged.session.job != at.session.job).collect())
+}
+
+/// What restores of this installation have staged on the server and not published.
+pub(in super::super) async fn staged(at: &Connection) -> Result<Vec<Created>, EngineError> {
     let mut session = connect(at, &at.maintenance_database).await?;
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
@@ -40,7 +45,6 @@ pub(in super::super) async fn left_behind(at: &Connection) -> Result<Vec<Created
         let Mark { stage, installation, session } = Mark::find(&comment)?;
         let is_left = stage == Stage::Restoring
             && installation == at.installation
-            && session.job != at.session.job
             && staging_epoch(&name, session.job) == Some(session.epoch);
         let database = DatabaseName::parse(name).ok().filter(|_| is_left)?;
         Some(Created { wanted: database.clone(), database, session })
@@ -93,10 +97,18 @@ async fn drop_proven(
         let message = format!("{:?} does not carry the mark of job {job} and stays", staging.as_str());
         return Err(EngineError::new(ErrorCode::DatabaseExists, message));
     }
+    drop_database(session, staging).await
+}
+
+/// Drops a database that was proven to be ours, ending whoever is connected.
+pub(in super::super) async fn drop_database(
+    session: &mut PgConnection,
+    database: &DatabaseName,
+) -> Result<(), EngineError> {
     let deadline = Instant::now() + SESSIONS_END;
     loop {
-        end_sessions(session, staging).await?;
-        let sql = format!("DROP DATABASE IF EXISTS {}", ident(staging.as_str()));
+        end_sessions(session, database).await?;
+        let sql = format!("DROP DATABASE IF EXISTS {}", ident(database.as_str()));
         failpoint!("restore.drop.before");
         match run(session, sql, "dropping the database").await {
             // The server itself has waited five seconds for them.
@@ -131,7 +143,10 @@ async fn is_empty(at: &Connection, database: &DatabaseName) -> Result<bool, Engi
 }
 
 /// Ends the sessions on a database of ours, those that this role may end.
-pub(super) async fn end_sessions(session: &mut PgConnection, database: &DatabaseName) -> Result<(), EngineError> {
+pub(in super::super) async fn end_sessions(
+    session: &mut PgConnection,
+    database: &DatabaseName,
+) -> Result<(), EngineError> {
     sqlx::query(
         "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
           WHERE a.datname = $1 AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL

@@ -17,6 +17,8 @@ pub(super) enum Stage {
     Restoring,
     /// It stands under the name that was asked for, whole. Nothing drops it any more.
     Restored,
+    /// It had the name that another has now, and is kept until its time is over.
+    Kept,
 }
 
 /// The last line of a database's comment: which attempt of which job of which installation made it.
@@ -35,7 +37,7 @@ impl Mark {
     /// The mark in a comment, if its last line is one.
     pub(super) fn find(comment: &str) -> Option<Self> {
         let line = comment.rsplit('\n').next()?;
-        let (stage, rest) = [Stage::Restoring, Stage::Restored]
+        let (stage, rest) = [Stage::Restoring, Stage::Restored, Stage::Kept]
             .into_iter()
             .find_map(|stage| Some((stage, line.strip_prefix(stage.words())?)))?;
         let mut parts = rest.split(", ");
@@ -56,6 +58,7 @@ impl Stage {
         match self {
             Self::Restoring => "holdfast: being restored, ",
             Self::Restored => "holdfast: restored, ",
+            Self::Kept => "holdfast: kept, ",
         }
     }
 }
@@ -77,10 +80,44 @@ pub(in super::super) fn without_mark(comment: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The comment of a database that is whole: the save's own and the lasting mark.
+pub(in super::super) fn restored_comment(at: &Connection, comment: Option<&str>) -> String {
+    with_mark(comment, Mark::of(at, Stage::Restored))
+}
+
+/// The comment of a database that makes way: its own and the mark that it is kept.
+pub(in super::super) fn kept_comment(at: &Connection, comment: Option<&str>) -> String {
+    with_mark(comment.and_then(without_mark).as_deref(), Mark::of(at, Stage::Kept))
+}
+
+fn with_mark(comment: Option<&str>, mark: Mark) -> String {
+    comment.map_or_else(|| mark.to_string(), |comment| format!("{comment}\n\n{mark}"))
+}
+
+/// Databases that were put aside.
+#[derive(Debug)]
+pub(in super::super) struct Kept;
+
+impl Kept {
+    /// Whether a comment says that this job of this installation put the database aside.
+    pub(in super::super) fn says(comment: Option<&str>, installation: Uuid, job: Uuid) -> bool {
+        let mark = comment.and_then(Mark::find);
+        mark.is_some_and(|mark| mark.stage == Stage::Kept && mark.is_of(installation, job))
+    }
+}
+
+/// `<database>__hf_old_<job>`, the front cut to what fits: the name of a database that `job` puts aside.
+pub(in super::super) fn kept_name(database: &DatabaseName, job: Uuid) -> Result<DatabaseName, EngineError> {
+    fitted(database, &format!("__hf_old_{}", job.simple()))
+}
+
 /// `<wanted>__hf_<job>_<epoch>`, the front cut to what fits. The job's id is random: nobody else means this name.
 pub(super) fn staging_name(wanted: &DatabaseName, session: SessionTag) -> Result<DatabaseName, EngineError> {
-    let tail = format!("{}{}", staging_infix(session.job), session.epoch);
-    let front = wanted.as_str();
+    fitted(wanted, &format!("{}{}", staging_infix(session.job), session.epoch))
+}
+
+fn fitted(name: &DatabaseName, tail: &str) -> Result<DatabaseName, EngineError> {
+    let front = name.as_str();
     let front = &front[..front.floor_char_boundary(NAME_BYTES.saturating_sub(tail.len()))];
     DatabaseName::parse(format!("{front}{tail}"))
         .map_err(|error| EngineError::new(ErrorCode::InvalidRequest, error.to_string()))
@@ -106,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_found_again_below_any_comment() {
-        for stage in [Stage::Restoring, Stage::Restored] {
+        for stage in [Stage::Restoring, Stage::Restored, Stage::Kept] {
             let mark = mark(stage);
             for comment in [mark.to_string(), format!("the auction's\ndatabase\n\n{mark}")] {
                 assert_eq!(Mark::find(&comment), Some(mark), "{comment}");

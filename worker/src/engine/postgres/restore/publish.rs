@@ -13,7 +13,7 @@ use super::{
     },
     drop::{discard, end_sessions},
     find::{Found, find, taken},
-    mark::{Mark, Stage},
+    mark::{Mark, Stage, restored_comment},
 };
 
 /// How long others' sessions on the new database (a monitoring tool that connects to all) may stand in the way.
@@ -25,10 +25,7 @@ pub(in super::super) async fn publish(
     properties: &DatabaseProperties,
 ) -> Result<(), EngineError> {
     let mark = Mark::of(at, Stage::Restored);
-    let comment = match &properties.comment {
-        Some(comment) => format!("{comment}\n\n{mark}"),
-        None => mark.to_string(),
-    };
+    let comment = restored_comment(at, properties.comment.as_deref());
     let deadline = Instant::now() + IN_USE;
     loop {
         let mut session = connect(at, &at.maintenance_database).await?;

@@ -1,0 +1,64 @@
+//! `POST /v1/jobs/{id}/undo`: swaps back the database that a restore in place, or an undo, put aside. A job.
+
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use shared::{
+    db::kept,
+    enqueue,
+    id::JobId,
+    job::{JobState, KEEP_OLD_S},
+    name::DatabaseName,
+};
+
+use super::{WaitQuery, accepted, find, refused};
+use crate::{
+    audit::Change,
+    call::Call,
+    error::ApiError,
+    extract::{Json, Path},
+    rbac::Permission,
+    routes::saves::restore::kept_for,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUndo {
+    /// The name of the database that is replaced.
+    confirm: DatabaseName,
+    /// Hours that what makes way is kept.
+    keep_old_hours: Option<u32>,
+    priority: Option<i16>,
+}
+
+pub async fn handle(
+    call: Call<WaitQuery>,
+    Path(id): Path<JobId>,
+    Json(body): Json<CreateUndo>,
+) -> Result<Response, ApiError> {
+    let permission = Permission::JobUndo;
+    let wait = call.query.wait(&call.state)?;
+    if body.priority.is_some_and(|p| !(0..=9).contains(&p)) {
+        return Err(ApiError::field("/priority", "must be 0 to 9"));
+    }
+    let keep_old_s = kept_for(body.keep_old_hours)?.unwrap_or(KEEP_OLD_S);
+    let seen = find(&call, id, permission).await?;
+    if !matches!(seen.kind.as_str(), "restore" | "undo") || seen.state != JobState::Succeeded {
+        let what = format!("the job is a {} that {}", seen.kind, seen.state.as_str());
+        return Err(ApiError::Conflict(format!("{what}: a restore in place that succeeded can be undone")));
+    }
+    let mut tx = call.begin().await?;
+    let kept = kept::of_job(&mut tx, id).await?.ok_or_else(|| {
+        ApiError::Conflict("the job put no database aside: restore the safety save that it made, or another one".into())
+    })?;
+    if !kept.is_kept {
+        return Err(ApiError::Conflict("what the job put aside was swapped back or dropped already".into()));
+    }
+    if body.confirm != kept.database {
+        return Err(ApiError::field("/confirm", format!("must be the database's name, {:?}", kept.database.as_str())));
+    }
+    let job = enqueue::undo(&mut tx, &kept, keep_old_s, &call.asked(body.priority)).await.map_err(refused)?;
+    let detail = json!({ "job_id": job, "target_id": kept.target_id, "database": kept.database });
+    call.commit(tx, Change::new(permission, id, seen.service_id, detail)).await?;
+    accepted(&call.state, job, wait).await
+}

@@ -1,0 +1,183 @@
+//! Asking for a restore, for its undo, and for the end of what it put aside.
+
+use sqlx::PgConnection;
+
+use super::{Asked, EnqueueError, new_job, submit};
+use crate::{
+    db::{
+        jobs,
+        kept::{self, KeptRow},
+        saves,
+    },
+    id::{JobId, KeptId, SaveId, TargetId},
+    job::{ExpireJob, Method, OwnerPolicy, Payload, PrivilegePolicy, RestoreJob, UndoJob},
+    name::DatabaseName,
+    save::{Mode, Origin, SaveState, Scope},
+};
+
+/// A restore that is wanted.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    pub save_id: SaveId,
+    /// Whose server and credential; `None`: those of the save's own target.
+    pub target_id: Option<TargetId>,
+    pub into: Place,
+    pub owner: OwnerPolicy,
+    pub privileges: PrivilegePolicy,
+}
+
+/// Where a restore goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Into a database that does not exist yet.
+    New(DatabaseName),
+    /// In the place of the target's own.
+    Own(Replace),
+}
+
+/// How the target's own database is replaced.
+#[derive(Debug, Clone, Copy)]
+pub struct Replace {
+    pub method: Method,
+    /// Seconds that the old database is kept after a swap.
+    pub keep_old_s: u32,
+    /// Whether what is there is saved first.
+    pub safety: bool,
+}
+
+/// A restore that failed three times wants a person.
+const RESTORE_ATTEMPTS: i32 = 3;
+/// Nobody waits, and what is kept for longer does no harm.
+const EXPIRE_ATTEMPTS: i32 = 2;
+
+/// Enqueues a restore.
+pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
+    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
+    if save.state != SaveState::Available {
+        return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
+    }
+    let target_id = wanted.target_id.unwrap_or(save.target_id);
+    let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
+    let job = JobId::generate();
+    let (database, replace) = match wanted.into {
+        Place::New(database) => (database, None),
+        Place::Own(replace) => (place.database.clone(), Some(replace)),
+    };
+    let safety_save_id = match replace {
+        Some(Replace { safety: true, .. }) => Some(safety_save(tx, target_id, &place, asked).await?),
+        _ => None,
+    };
+    let payload = Payload::Restore(RestoreJob {
+        v: 1,
+        save_id: wanted.save_id,
+        target_id,
+        database: database.clone(),
+        owner: wanted.owner,
+        privileges: wanted.privileges,
+        in_place: replace.is_some(),
+        method: replace.map(|replace| replace.method).unwrap_or_default(),
+        keep_old_s: replace.map_or(crate::job::KEEP_OLD_S, |replace| replace.keep_old_s),
+        safety_save_id,
+    });
+    let mut row = new_job(job, payload, target_id, &place, asked);
+    row.reads_save_id = Some(wanted.save_id);
+    row.save_id = safety_save_id;
+    row.exclusive_key = Some(match replace {
+        Some(_) => format!("target:{target_id}"),
+        // The target itself is not written; the new database is. Two restores into one name exclude each other.
+        None => format!("database:{}:{database}", place.server_id),
+    });
+    row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
+    submit(tx, &row).await?;
+    if let Some(safety) = safety_save_id {
+        saves::set_job(tx, safety, job).await?;
+    }
+    Ok(job)
+}
+
+/// The pending save that the restore fills with what is there.
+async fn safety_save(
+    tx: &mut PgConnection,
+    target_id: TargetId,
+    place: &jobs::Place,
+    asked: &Asked,
+) -> Result<SaveId, EnqueueError> {
+    let id = SaveId::generate();
+    let stores = place.stores.clone();
+    let required = place.required_copies.min(i32::try_from(stores.len()).unwrap_or(i32::MAX));
+    let save = saves::NewSave {
+        id,
+        target_id,
+        service_id: place.service_id,
+        scope: Scope::Full,
+        origin: Origin::Safety,
+        mode: Mode::All,
+        stores,
+        required_copies: required,
+        requested_by: asked.by,
+        note: String::new(),
+    };
+    saves::insert(tx, &save).await?;
+    saves::set_life(tx, id, asked.safety_s).await?;
+    Ok(id)
+}
+
+/// Enqueues the undo of a restore or of an undo: what it put aside goes back into its place.
+pub async fn undo(
+    tx: &mut PgConnection,
+    kept: &KeptRow,
+    keep_old_s: u32,
+    asked: &Asked,
+) -> Result<JobId, EnqueueError> {
+    let payload = UndoJob { v: 1, target_id: kept.target_id, kept_id: kept.id, keep_old_s };
+    on_target(tx, Payload::Undo(payload), kept.target_id, asked, RESTORE_ATTEMPTS).await
+}
+
+/// Enqueues the drop of what was kept long enough.
+pub async fn expire(
+    tx: &mut PgConnection,
+    kept_id: KeptId,
+    target_id: TargetId,
+    asked: &Asked,
+) -> Result<JobId, EnqueueError> {
+    on_target(tx, Payload::Expire(ExpireJob { v: 1, target_id, kept_id }), target_id, asked, EXPIRE_ATTEMPTS).await
+}
+
+/// Again what a restore did not do.
+pub(super) async fn restore_again(
+    tx: &mut PgConnection,
+    job: RestoreJob,
+    asked: &Asked,
+) -> Result<JobId, EnqueueError> {
+    let replace = Replace { method: job.method, keep_old_s: job.keep_old_s, safety: job.safety_save_id.is_some() };
+    let wanted = RestoreRequest {
+        save_id: job.save_id,
+        target_id: Some(job.target_id),
+        into: if job.in_place { Place::Own(replace) } else { Place::New(job.database) },
+        owner: job.owner,
+        privileges: job.privileges,
+    };
+    restore(tx, wanted, asked).await
+}
+
+/// Again what an undo did not do.
+pub(super) async fn undo_again(tx: &mut PgConnection, job: UndoJob, asked: &Asked) -> Result<JobId, EnqueueError> {
+    let kept = kept::get(tx, job.kept_id).await?.filter(|kept| kept.is_kept).ok_or(EnqueueError::NothingKept)?;
+    undo(tx, &kept, job.keep_old_s, asked).await
+}
+
+async fn on_target(
+    tx: &mut PgConnection,
+    payload: Payload,
+    target_id: TargetId,
+    asked: &Asked,
+    attempts: i32,
+) -> Result<JobId, EnqueueError> {
+    let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
+    let job = JobId::generate();
+    let mut row = new_job(job, payload, target_id, &place, asked);
+    row.exclusive_key = Some(format!("target:{target_id}"));
+    row.max_attempts = asked.attempts.min(attempts);
+    submit(tx, &row).await?;
+    Ok(job)
+}
