@@ -28,11 +28,16 @@ fn counts(counts: &Counts) -> String {
 
 /// Writes the figures of a long run.
 pub(super) fn write(plan: &Plan, lines: &[Line], took: Duration) {
-    let mut text = String::new();
     let path = stack::root().join("docs/reliability.md");
     let page = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
+    std::fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", text(plan, lines, took))).unwrap();
+}
+
+/// The table with what a reader needs to repeat it.
+pub(super) fn text(plan: &Plan, lines: &[Line], took: Duration) -> String {
+    let mut text = String::new();
     let date = stack::run(std::path::Path::new("/bin/date"), &["-u", "+%Y-%m-%d"], &[]);
     writeln!(
         text,
@@ -51,11 +56,7 @@ pub(super) fn write(plan: &Plan, lines: &[Line], took: Duration) {
     }
     let (events, doubles): (usize, usize) = lines.iter().fold((0, 0), |(e, d), l| (e + l.events, d + l.doubles));
     let jobs: u64 = lines.iter().map(|line| line.jobs).sum();
-    writeln!(
-        text,
-        "\nIn all {jobs} jobs. Looks at the consumer counted {events} events, none missing, and {doubles} doubles."
-    )
-    .unwrap();
-    std::fs::write(&path, format!("{before}{BEGIN}{text}{END}{after}")).unwrap();
-    eprintln!("{text}");
+    let heard = "summed over the looks at what a consumer has heard so far";
+    writeln!(text, "\nIn all {jobs} jobs. Events, {heard}: {events}, none missing; doubles: {doubles}.").unwrap();
+    text
 }
