@@ -1,7 +1,9 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod delete;
 mod expire;
+mod gc;
 mod journal;
 mod part;
 mod probe;
@@ -11,7 +13,9 @@ mod undo;
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use delete::DeleteJob;
 pub use expire::ExpireJob;
+pub use gc::GcJob;
 pub use journal::{Evidence, Journal, Placed, Step, Swap};
 pub use part::{ExtensionPolicy, Part};
 pub use probe::ProbeJob;
@@ -27,6 +31,8 @@ pub enum Payload {
     Undo(UndoJob),
     Expire(ExpireJob),
     Probe(ProbeJob),
+    Delete(DeleteJob),
+    Gc(GcJob),
 }
 
 impl Payload {
@@ -39,6 +45,8 @@ impl Payload {
             Self::Undo(_) => "undo",
             Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
+            Self::Delete(_) => "delete",
+            Self::Gc(_) => "gc",
         }
     }
 }

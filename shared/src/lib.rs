@@ -10,6 +10,7 @@ pub mod db;
 #[cfg(feature = "queue")]
 pub mod enqueue;
 pub mod event;
+pub mod failpoint;
 pub mod id;
 pub mod job;
 pub mod manifest;

@@ -14,6 +14,8 @@ mod stores;
 mod tls;
 mod tools;
 
+pub(crate) use tools::stand_in;
+
 use serde_json::{Value, json};
 use support::{App, Client, invariants::forms};
 

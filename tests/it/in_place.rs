@@ -1,6 +1,7 @@
 //! Restores that replace a target's own database: it is either as it was or as it was saved, whatever happens.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod crash;
 mod direct;
 mod refused;
 mod swap;
@@ -9,7 +10,7 @@ mod undo;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::{App, Owned, TargetSpec, database};
+use support::{App, Digest, Owned, TargetSpec, database};
 
 /// An installation with a worker-less target of an auction, saved once and damaged then.
 struct Scene {
@@ -17,8 +18,8 @@ struct Scene {
     auction: Arc<Owned>,
     save: String,
     /// What was saved, and what is there now.
-    saved: String,
-    damaged: String,
+    saved: Digest,
+    damaged: Digest,
 }
 
 impl Scene {

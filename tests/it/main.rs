@@ -1,6 +1,8 @@
 //! The whole road through the real doors: HTTP in, bytes in the stores and events out, on the servers of the stack.
 
 mod attempts;
+mod chaos;
+mod delete;
 mod demo;
 mod engine;
 mod events;

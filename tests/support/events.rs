@@ -1,5 +1,7 @@
 //! A consumer of events at the real broker, as another service would be.
 
+mod listener;
+
 use futures_util::StreamExt;
 use lapin::{
     Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
@@ -12,6 +14,8 @@ use lapin::{
 use serde_json::Value;
 
 use crate::{stack, wait::PATIENCE};
+
+pub use listener::Listener;
 
 /// One message, as it arrived.
 #[derive(Debug, Clone)]
@@ -55,7 +59,7 @@ impl Subscription {
             .queue_bind(queue.as_str().into(), exchange.into(), pattern.into(), bind, FieldTable::default())
             .await
             .unwrap();
-        let consumer = consume(&channel, &queue).await;
+        let consumer = consume(&channel, &queue).await.unwrap();
         Self { queue, exchange: exchange.to_owned(), connection, channel, consumer }
     }
 
@@ -80,15 +84,7 @@ impl Subscription {
         let next = tokio::time::timeout(PATIENCE, self.consumer.next()).await.expect("no event came in time");
         let delivery = next.expect("the broker ended the consumer").unwrap();
         delivery.ack(BasicAckOptions::default()).await.unwrap();
-        let properties = &delivery.properties;
-        Delivery {
-            routing_key: delivery.routing_key.to_string(),
-            message_id: properties.message_id().clone().unwrap().to_string(),
-            content_type: properties.content_type().clone().unwrap().to_string(),
-            delivery_mode: properties.delivery_mode().unwrap(),
-            redelivered: delivery.redelivered,
-            body: serde_json::from_slice(&delivery.data).unwrap(),
-        }
+        self::delivery(&delivery)
     }
 
     /// Messages until one is as wanted, that one the last.
@@ -114,7 +110,7 @@ impl Subscription {
     pub async fn resume(exchange: &str, queue: &str) -> Self {
         let connection = connect().await;
         let channel = connection.create_channel().await.unwrap();
-        let consumer = consume(&channel, queue).await;
+        let consumer = consume(&channel, queue).await.unwrap();
         Self { queue: queue.to_owned(), exchange: exchange.to_owned(), connection, channel, consumer }
     }
 
@@ -144,7 +140,19 @@ async fn connect() -> Connection {
     Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
 }
 
-async fn consume(channel: &Channel, queue: &str) -> Consumer {
+async fn consume(channel: &Channel, queue: &str) -> lapin::Result<Consumer> {
     let options = BasicConsumeOptions::default();
-    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.unwrap()
+    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await
+}
+
+fn delivery(message: &lapin::message::Delivery) -> Delivery {
+    let properties = &message.properties;
+    Delivery {
+        routing_key: message.routing_key.to_string(),
+        message_id: properties.message_id().clone().unwrap().to_string(),
+        content_type: properties.content_type().clone().unwrap().to_string(),
+        delivery_mode: properties.delivery_mode().unwrap(),
+        redelivered: message.redelivered,
+        body: serde_json::from_slice(&message.data).unwrap(),
+    }
 }

@@ -13,6 +13,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod digest;
 pub mod events;
 pub mod invariants;
 pub mod majors;
@@ -26,6 +27,8 @@ pub mod wait;
 pub use app::{ADMIN_PASSWORD, App};
 pub use client::{Answer, Client};
 pub use database::Database;
+pub use digest::Digest;
+pub use events::Listener;
 pub use majors::Major;
 pub use owned::Owned;
 pub use process::Process;

@@ -5,6 +5,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     database::{Database, connect, options, quoted, run},
+    digest::Digest,
     stack,
 };
 
@@ -60,9 +61,9 @@ impl Owned {
         run(&mut self.database.session().await, &format!("SET ROLE {}; {sql}", self.role)).await;
     }
 
-    /// A digest of everything in it: columns, constraints, owners and rows of every table and view, and of the database.
-    pub async fn digest(&self) -> String {
-        digest(&self.database.name).await
+    /// What it is, to anybody who asks.
+    pub async fn digest(&self) -> Digest {
+        Digest::of(&self.database.name).await
     }
 }
 
@@ -70,39 +71,4 @@ impl Drop for Owned {
     fn drop(&mut self) {
         crate::database::drop_with_role(&self.database.name, &self.role);
     }
-}
-
-/// As [`Owned::digest`], of a database by its name.
-pub async fn digest(database: &str) -> String {
-    let mut session = connect(database).await;
-    let shape: String = sqlx::query_scalar(
-        "SELECT coalesce(string_agg(line, E'\\n' ORDER BY line), '') FROM (
-           SELECT format('%s %s.%s %s %s %s', c.relkind, n.nspname, c.relname, pg_get_userbyid(c.relowner), c.relacl,
-                    (SELECT string_agg(format('%s %s %s', attname, format_type(atttypid, atttypmod), attnotnull), ',' ORDER BY attnum)
-                       FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped))
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-           UNION ALL SELECT 'c ' || conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid <> 0
-           UNION ALL SELECT format('d %s %s %s %s %s', pg_get_userbyid(datdba), encoding, datcollate, datacl, datconnlimit)
-             FROM pg_database WHERE datname = current_database()
-           UNION ALL SELECT 's ' || s.setconfig::text FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-            WHERE d.datname = current_database()) lines (line)",
-    )
-    .fetch_one(&mut session)
-    .await
-    .unwrap();
-    let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
-    )
-    .fetch_all(&mut session)
-    .await
-    .unwrap();
-    let mut digest = shape;
-    for table in tables {
-        let rows = format!("SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} t");
-        let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(&mut session).await.unwrap();
-        digest.extend(["\n", &table, " ", &rows]);
-    }
-    digest
 }

@@ -2,9 +2,11 @@
 //! writes it, fenced, in one transaction.
 
 pub mod backup;
+pub mod delete;
 mod error;
 mod exchange;
 pub mod expire;
+pub mod gc;
 pub mod probe;
 mod resolve;
 pub mod restore;
@@ -18,6 +20,7 @@ use std::sync::{
 use serde_json::json;
 use shared::{
     db::{claim, kept, work},
+    failpoint,
     id::{KeptId, TargetId},
     job::{Journal, Payload, Swap},
     manifest::Manifest,
@@ -98,7 +101,9 @@ impl Job {
         // Before it is sent: from then on it may be written.
         self.resuming();
         let mut conn = self.ctx.pool.acquire().await?;
+        failpoint!("journal.commit.before");
         if claim::commit_point(&mut conn, self.lease.fence, journal).await? {
+            failpoint!("journal.commit.after");
             return Ok(());
         }
         Err(JobError::Stopped)
@@ -169,5 +174,7 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Undo(payload) => undo::run(job, payload).await,
         Payload::Expire(payload) => expire::run(job, payload).await,
         Payload::Probe(payload) => probe::run(job, payload).await,
+        Payload::Delete(payload) => delete::run(job, payload).await,
+        Payload::Gc(payload) => gc::run(job, payload).await,
     }
 }

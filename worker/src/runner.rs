@@ -9,6 +9,7 @@ use shared::{
         jobs::JobRow,
         sweep,
     },
+    failpoint,
     job::{JobState, Payload, Problem, Progress},
 };
 use sqlx::Connection;
@@ -244,7 +245,9 @@ async fn write(
     if let (Some(done), Some(payload)) = (done, payload) {
         record::write(&mut tx, lease.fence, &job, payload, done).await?;
     }
+    failpoint!("finish.commit.before");
     tx.commit().await?;
+    failpoint!("finish.commit.after");
     Ok(Some(job.state))
 }
 

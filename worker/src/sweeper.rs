@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        kept, sweep,
+        gc, kept, sweep,
         workers::{self, WorkerRow},
     },
-    enqueue::{self, Asked, EnqueueError},
+    enqueue::{self, Asked, EnqueueError, GcRequest},
+    failpoint,
     queue::{self, QUEUE},
 };
 use sqlx::Connection;
@@ -61,18 +62,33 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     if !sweep::is_mine(&mut tx).await? {
         return Ok(());
     }
+    let mut acted = false;
     if may_expire {
         for job in sweep::expire_leases(&mut tx, ctx.settings.lease).await? {
             tracing::warn!(job.id = %job.id, job.epoch = job.epoch, job.state = job.state.as_str(), "a lease ran out");
+            acted = true;
         }
     }
     sweep::cancel_orphans(&mut tx).await?;
+    if !ctx.gc.interval.is_zero() {
+        for worker_group in gc::groups_due(&mut tx, ctx.gc.grace, ctx.gc.interval).await? {
+            let wanted = GcRequest { store: None, worker_group, dry_run: false };
+            let job = enqueue::gc(&mut tx, wanted, &Asked::by_nobody(&ctx.jobs)).await?;
+            tracing::info!(job.id = %job, "a collection is due");
+        }
+    }
     for (kept, target) in kept::take_due(&mut tx, EXPIRIES).await? {
         enqueue::expire(&mut tx, kept, target, &Asked::by_nobody(&ctx.jobs)).await?;
     }
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;
+    if acted || !due.is_empty() {
+        failpoint!("sweep.commit.before");
+    }
     tx.commit().await.map_err(shared::db::DbError::from)?;
+    if acted || !due.is_empty() {
+        failpoint!("sweep.commit.after");
+    }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! The outbox: facts wait here from the transaction that made them true until the one active relay has published them.
 
-use sqlx::{Connection, PgConnection, postgres::PgListener};
+use sqlx::{Connection, Executor, PgConnection, postgres::PgListener};
 
 use super::{DbError, ensure_rows, pool};
 use crate::{
     event::{NewEvent, Outgoing},
+    failpoint,
     id::EventId,
 };
 
@@ -35,9 +36,12 @@ pub async fn insert(conn: &mut PgConnection, event: &NewEvent) -> Result<(), DbE
     Ok(())
 }
 
-/// A connection of the relay's own, in no pool: its session holds the lock.
+/// A connection of the relay's own, in no pool: its session holds the lock. The active relay asks something every few
+/// seconds; one that froze loses the session, and with it the lock, after a minute.
 pub async fn connect_relay(url: &str) -> Result<PgConnection, DbError> {
-    pool::session(url, RELAY).await
+    let mut session = pool::session(url, RELAY).await?;
+    session.execute("SET idle_in_transaction_session_timeout = '10s'; SET idle_session_timeout = '60s'").await?;
+    Ok(session)
 }
 
 /// Takes the relay's lock for this session if no other session has it. It is held until the session ends; ask once
@@ -69,8 +73,12 @@ pub async fn sequence(conn: &mut PgConnection) -> Result<u64, DbError> {
         let given = i64::try_from(given).unwrap_or(i64::MAX);
         let moved = sqlx::query!("UPDATE outbox_seq SET last = last + $1", given).execute(&mut *tx).await?;
         ensure_rows("outbox_seq", &moved, 1)?;
+        failpoint!("relay.sequence.before");
     }
     tx.commit().await?;
+    if given > 0 {
+        failpoint!("relay.sequence.after");
+    }
     Ok(given)
 }
 

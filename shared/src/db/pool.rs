@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
+    ConnectOptions, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -37,8 +37,10 @@ fn pool(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).after_connect(|conn, _| {
         Box::pin(async move {
             // Behind a long queue the claim's estimate passes the threshold, and compiling it takes five times as long as
-            // running it. Said here and not in the start-up message, which poolers refuse.
-            sqlx::query!("SET jit = off").execute(conn).await?;
+            // running it. A process that freezes inside a transaction must not hold its rows' locks for ever: nobody
+            // could take its job, and the sweep would wait with it. Said here and not in the start-up message, which
+            // poolers refuse.
+            conn.execute("SET jit = off; SET idle_in_transaction_session_timeout = '10s'").await?;
             Ok(())
         })
     })

@@ -56,7 +56,7 @@ const EXPIRE_ATTEMPTS: i32 = 2;
 
 /// Enqueues a restore.
 pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
-    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
+    let save = saves::lock_to_read(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
     if save.state != SaveState::Available {
         return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
     }

@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, os::unix::fs::FileExt};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
 use serde_json::json;
-use support::{App, Database, TargetSpec, database, stack};
+use support::{App, Database, TargetSpec, database, invariants::remove_grid, stack};
 
 use super::{fails, one_attempt};
 
@@ -142,8 +142,8 @@ async fn damaged_chunks_in_gridfs_are_refused() {
     let restored = Database { name: stack::fresh("new") };
     let job = app.restore(&save, &restored.name).await;
     app.client.job_is(&job, "succeeded").await;
-    mongo.drop().await.unwrap();
     app.holds().await;
+    mongo.drop().await.unwrap();
 }
 
 fn length_of(file: &Document) -> i64 {
@@ -161,9 +161,8 @@ async fn a_good_copy_is_taken_where_another_is_damaged() {
     assert_eq!(job["result"]["store"], "grid", "{job:#}");
     assert_eq!(job["result"]["damaged_copies"][0]["store"], "disk", "{job:#}");
     assert_eq!(restored.text("SELECT count(*)::text FROM noise").await, "120000");
-    let client = mongodb::Client::with_uri_str(stack::setting("MONGO_URL")).await.unwrap();
-    client.database(&app.database).drop().await.unwrap();
     // The damaged copy is not what was stored: `holds` would say so, rightly.
     flip(&path, length - 5);
     app.holds().await;
+    remove_grid(&app).await;
 }

@@ -1,21 +1,12 @@
 //! A password goes in and nothing comes out: no response, no line of a log, no row.
 
 use serde_json::{Value, json};
-use support::{ADMIN_PASSWORD, App, invariants::forms};
+use support::{
+    ADMIN_PASSWORD, App,
+    invariants::{everything, forms},
+};
 
 use super::cast::Paper;
-
-/// Every row of every table, as JSON. Bytes stand there in hexadecimal.
-async fn rows(app: &App) -> String {
-    let tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-        WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
-    let mut all = String::new();
-    for table in app.values::<String>(tables).await {
-        let sql = format!("SELECT coalesce(string_agg(to_jsonb(t)::text, E'\\n'), '') FROM {table} t");
-        all.push_str(&app.value::<String>(&sql).await);
-    }
-    all
-}
 
 #[tokio::test]
 async fn a_password_is_nowhere_to_be_found() {
@@ -55,7 +46,7 @@ async fn a_password_is_nowhere_to_be_found() {
     let kept = json!({ "name": "kept", "user_name": "backup", "password": second });
     client.post("/v1/credentials", kept).await.expect(201);
 
-    let (said, rows, logs) = (said.join("\n"), rows(&app).await, app.logs());
+    let (said, rows, logs) = (said.join("\n"), everything(&app).await, app.logs());
     assert!(rows.contains("planted") && logs.contains("listening"), "looked at nothing");
     let token = client.token.as_ref().unwrap();
     let signature = token.rsplit('.').next().unwrap();

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde_json::json;
-use support::{WorkerSpec, database, owned, until};
+use support::{Digest, WorkerSpec, database, until};
 
 use super::{Scene, asides};
 
@@ -25,7 +25,7 @@ async fn a_damaged_database_is_put_back_and_kept_aside() {
 
     let kept = result["kept"]["database"].as_str().unwrap();
     assert_eq!(asides(name).await, [kept], "nothing but the old one stands beside it");
-    assert_eq!(owned::digest(kept).await, scene.damaged, "what was there is kept as it was");
+    assert_eq!(Digest::of(kept).await, scene.damaged, "what was there is kept as it was");
     assert!(sqlx::query("SELECT 1").execute(&mut held).await.is_err(), "a session of the old database goes on");
     let said = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()";
     assert!(scene.auction.database.text(said).await.starts_with("the auction's\n\nholdfast: restored, "));
@@ -52,7 +52,7 @@ async fn a_damaged_database_is_put_back_and_kept_aside() {
     let id = safety["id"].as_str().unwrap();
     let job = scene.app.client.post(&format!("/v1/saves/{id}/restore"), body).await.id();
     scene.app.client.job_is(&job, "succeeded").await;
-    assert_eq!(owned::digest(&copy.name).await, scene.damaged);
+    assert_eq!(Digest::of(&copy.name).await, scene.damaged);
     scene.app.holds().await;
 }
 
@@ -156,6 +156,6 @@ async fn what_somebody_renamed_is_theirs() {
         (state == "gone").then_some(())
     })
     .await;
-    assert_eq!(owned::digest(&theirs.name).await, scene.damaged, "it was touched");
+    assert_eq!(Digest::of(&theirs.name).await, scene.damaged, "it was touched");
     scene.app.holds().await;
 }

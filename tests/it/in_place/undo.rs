@@ -1,7 +1,7 @@
 //! Undo: what was put aside goes back into its place, and what makes way for it is kept in its turn.
 
 use serde_json::json;
-use support::{database, owned};
+use support::{Digest, database};
 
 use super::{Scene, asides};
 
@@ -23,7 +23,7 @@ async fn an_undo_can_be_undone() {
     assert_eq!(scene.auction.database.text(said).await, "the auction's", "no mark of ours is left");
     let kept = undone["result"]["kept"]["database"].as_str().unwrap();
     assert_eq!(asides(name).await, [kept]);
-    assert_eq!(owned::digest(kept).await, since);
+    assert_eq!(Digest::of(kept).await, since);
     let again = scene.app.client.post(&format!("/v1/jobs/{restore}/undo"), json!({ "confirm": name })).await;
     assert!(again.expect(409)["detail"].as_str().unwrap().contains("swapped back"));
 

@@ -17,6 +17,7 @@ use lapin::{
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
     event::{CONTENT_TYPE, Outgoing},
+    failpoint,
     id::InstallationId,
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -159,6 +160,7 @@ impl EventSink for RabbitSink {
         for event in window {
             sent.push(timeout_at(deadline, self.send(&link, event)).await.unwrap_or_else(|_| Err(late())));
         }
+        failpoint!("relay.publish.sent");
         let answers = sent.into_iter().map(|sent| async move {
             let answer = timeout_at(deadline, sent?).await.map_err(|_| late())?;
             judge(answer.map_err(EventError::Confirm)?)

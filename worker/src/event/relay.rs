@@ -10,6 +10,7 @@ use shared::{
         outbox::{self, Hints},
     },
     event::Outgoing,
+    failpoint,
     telemetry::Causes,
 };
 use sqlx::{Connection, PgConnection};
@@ -143,7 +144,9 @@ impl Relay {
         if window.is_empty() {
             return Ok(Outcome::Idle);
         }
+        failpoint!("relay.publish.before");
         let results = self.sink.publish(&window).await;
+        failpoint!("relay.publish.after");
         let (mut published, mut failed) = (Vec::new(), Vec::new());
         let mut first_error = None;
         for (event, result) in window.iter().zip(results) {
@@ -167,6 +170,7 @@ impl Relay {
             return Ok(Outcome::Stuck);
         }
         bounded(outbox::mark_published(conn, &published)).await?;
+        failpoint!("relay.mark.after");
         Ok(Outcome::Progress)
     }
 }

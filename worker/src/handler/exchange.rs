@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::job::{Journal, Step, Swap};
+use shared::{
+    failpoint,
+    job::{Journal, Step, Swap},
+};
 use tokio::time::Instant;
 
 use super::{Done, Job, JobError};
@@ -74,9 +77,13 @@ enum Failed {
 
 async fn once(job: &Job, at: &Connection, swap: &Swap, comment: Option<&str>) -> Result<(), Failed> {
     let pending = job.ctx.postgres.swap(at, swap, comment).await.map_err(Failed::Engine)?;
+    failpoint!("swap.renamed");
     // The last look before it is final: whoever was thought dead must not swap what a resolver has given up.
     job.still_owns().await.map_err(Failed::Lost)?;
-    pending.commit().await.map_err(Failed::Engine)
+    failpoint!("swap.commit.before");
+    pending.commit().await.map_err(Failed::Engine)?;
+    failpoint!("swap.commit.after");
+    Ok(())
 }
 
 fn may_pass(error: &EngineError) -> bool {

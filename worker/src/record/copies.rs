@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use shared::{
     db::{objects, work::TargetWork},
+    failpoint,
     id::{ObjectId, SaveId},
     job::Problem,
     manifest::{self, Manifest},
@@ -146,6 +147,7 @@ impl Copies {
                 return Err(error.into());
             }
         };
+        failpoint!("backup.exited");
         job.phase("committing_copies").await?;
         let facts = objects::StoredFacts {
             raw_bytes: dumped.raw_bytes,
@@ -217,7 +219,10 @@ impl Copies {
                     store.discard(&named.key, &named.at).await?;
                     store.delete(&named.key).await?;
                     let mut conn = job.ctx.pool.acquire().await?;
-                    Ok::<_, JobError>(objects::set_discarded(&mut conn, named.id).await?)
+                    failpoint!("backup.discarded.before");
+                    objects::set_discarded(&mut conn, named.id).await?;
+                    failpoint!("backup.discarded.after");
+                    Ok::<_, JobError>(())
                 };
                 match tokio::time::timeout(DISCARD_TIMEOUT, removal).await {
                     Ok(Ok(())) => {}
@@ -331,7 +336,9 @@ async fn name(job: &Job, save_id: SaveId, store: &dyn Store, part: &str, key: &S
         job.lease.stop(Stop::Lost);
         return Err(JobError::Stopped);
     }
+    failpoint!("backup.name.before");
     tx.commit().await?;
+    failpoint!("backup.name.after");
     Ok(Named { id, key: key.clone(), at, facts: None })
 }
 

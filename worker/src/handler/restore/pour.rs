@@ -1,5 +1,6 @@
 //! A copy's bytes into the restore tool, and what it means when they do not get there.
 
+use shared::failpoint;
 use tokio::{io::AsyncWrite, process::ChildStdin};
 
 use super::{Attempt, Job, JobError, Source};
@@ -38,6 +39,7 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
         return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
     };
     let writer = through(writer);
+    failpoint!("restore.tool.started");
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
     let mut withheld = None;
     let release = async {
@@ -52,6 +54,7 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     match streamed {
         Ok(restored) => {
             restore.finish().await?;
+            failpoint!("restore.tool.ended");
             Ok(restored)
         }
         // The tool stopped reading: it says why.

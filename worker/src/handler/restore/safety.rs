@@ -2,6 +2,7 @@
 
 use shared::{
     db::{claim, saves},
+    failpoint,
     id::SaveId,
     job::BackupJob,
     save::{Mode, SaveState},
@@ -36,8 +37,10 @@ pub(super) async fn save(restoring: &Restoring<'_>, save_id: SaveId) -> Result<(
         return Err(JobError::Stopped);
     }
     record::safety(&mut tx, job.lease.fence, &saved).await?;
+    failpoint!("safety.commit.before");
     // An answer that is lost makes an attempt that fails; the next one finds the save and goes on from there.
     tx.commit().await?;
+    failpoint!("safety.commit.after");
     Ok(())
 }
 

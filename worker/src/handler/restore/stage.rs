@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use shared::{
+    failpoint,
     id::SaveId,
     name::{DatabaseName, Slug},
 };
@@ -65,6 +66,7 @@ async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, store: &dyn Stor
         let restored = pour::pour(job, source, stored, restore, std::future::ready(Ok(()))).await?;
         job.phase("settling").await?;
         let warnings = engine.settle(at, &created, &source.properties, options, cancel).await?;
+        failpoint!("restore.settle.after");
         Ok::<_, Attempt>((restored, warnings))
     };
     match filled.await {

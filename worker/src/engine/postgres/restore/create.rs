@@ -1,6 +1,6 @@
 //! The database a restore goes into: created under a name of its own and marked as ours.
 
-use shared::name::DatabaseName;
+use shared::{failpoint, name::DatabaseName};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
@@ -72,9 +72,13 @@ async fn make(
     statement: String,
     staging: &DatabaseName,
 ) -> Result<(), EngineError> {
+    failpoint!("restore.create.before");
     run(session, statement, "creating the database").await?;
+    failpoint!("restore.create.after");
     let (name, mark) = (ident(staging.as_str()), literal(&Mark::of(at, Stage::Restoring).to_string()));
-    run(session, format!("COMMENT ON DATABASE {name} IS {mark}"), "marking the database").await
+    run(session, format!("COMMENT ON DATABASE {name} IS {mark}"), "marking the database").await?;
+    failpoint!("restore.mark.after");
+    Ok(())
 }
 
 fn create_statement(

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::name::DatabaseName;
+use shared::{failpoint, name::DatabaseName};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -109,10 +109,14 @@ pub(in super::super) async fn drop_database(
     loop {
         end_sessions(session, database).await?;
         let sql = format!("DROP DATABASE IF EXISTS {}", ident(database.as_str()));
+        failpoint!("restore.drop.before");
         match run(session, sql, "dropping the database").await {
             // The server itself has waited five seconds for them.
             Err(error) if error.code() == ErrorCode::DatabaseInUse && Instant::now() < deadline => {}
-            result => return result,
+            result => {
+                failpoint!("restore.drop.after");
+                return result;
+            }
         }
     }
 }

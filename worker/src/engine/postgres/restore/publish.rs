@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::name::DatabaseName;
+use shared::{failpoint, name::DatabaseName};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
 
@@ -67,5 +67,8 @@ async fn rename(
     ] {
         tx.execute(AssertSqlSafe(sql)).await.map_err(query(what))?;
     }
-    tx.commit().await.map_err(query(what))
+    failpoint!("restore.publish.before");
+    tx.commit().await.map_err(query(what))?;
+    failpoint!("restore.publish.after");
+    Ok(())
 }

@@ -1,0 +1,15 @@
+//! What is left when a worker dies at any moment, and what the next one makes of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+pub(crate) mod bench;
+mod freezes;
+mod kills;
+mod points;
+
+/// Failpoints whose kills stand beside what they are about: how their names begin, and where that is.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("safety.", "in_place/crash.rs"),
+    ("journal.", "in_place/crash.rs"),
+    ("swap.", "in_place/crash.rs"),
+    ("removal.", "delete/crash.rs"),
+];
