@@ -69,7 +69,7 @@ impl Plan {
             truncations: of(200),
             swaps: of(100),
             splices: of(100),
-            outage: Duration::from_secs(60),
+            outage: Duration::from_mins(1),
             is_long: true,
         }
     }

@@ -3,7 +3,10 @@
 //! that it needs until the whole has been checked again, so that nothing is committed of a copy that is not what was saved.
 
 use serde_json::json;
-use shared::{job::ExtensionPolicy, save::Mode};
+use shared::{
+    job::{ExtensionPolicy, Journal, Step},
+    save::Mode,
+};
 
 use super::{Attempt, Done, JobError, Restoring, pour, safety, stage};
 use crate::{
@@ -55,12 +58,12 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     }
     let mut tries = source.tries()?;
     let done = loop {
-        let tried = if payload.in_place {
+        let attempt = if payload.in_place {
             into_existing(restoring, &wanted, tries.store()).await.map(Some)
         } else {
             into_new(restoring, &wanted, tries.store()).await
         };
-        match tried {
+        match attempt {
             Ok(done) => break done,
             Err(attempt) => tries.failed(attempt)?,
         }
@@ -95,6 +98,15 @@ async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, A
     })
 }
 
+/// What is done at the last moment in which nothing can have been committed.
+#[derive(Debug, Clone, Copy)]
+enum Release {
+    /// Whoever lost the lease while the bytes were checked lets nothing be committed.
+    Fenced,
+    /// And what is about to be committed is written down.
+    Journalled,
+}
+
 type Filled = (Restored, Part, Vec<String>);
 
 /// Gives the tool what it needs of the copy.
@@ -103,15 +115,35 @@ async fn fill(
     database: &shared::name::DatabaseName,
     part: &Part,
     store: &dyn Store,
+    release: Release,
 ) -> Result<Restored, Attempt> {
-    let Restoring { job, at, source, options, .. } = restoring;
+    let Restoring { job, payload, at, source, options, .. } = restoring;
     let stored = pour::open(job, source, store).await?;
     job.phase("restoring").await?;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
-    // Fenced: whoever lost the lease while the bytes were checked lets nothing be committed.
-    let release = job.phase("finishing");
-    pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release).await
+    let tool = restore.process_id();
+    let release = async {
+        job.phase("finishing").await?;
+        if let Release::Journalled = release
+            && part.holds_in_data
+            && let Some(id) = engine.transaction_of(at, database, tool, cancel).await?
+        {
+            let result = json!({ "database": payload.database, "save_id": source.manifest.save,
+                                 "warnings": part.warnings, "restored_entries": part.list.len() });
+            let step = Step::Transaction { database: database.clone(), id };
+            job.commit_point(&Journal { step, result }).await?;
+        }
+        Ok(())
+    };
+    let poured = pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release);
+    Box::pin(poured).await.map_err(|attempt| match attempt {
+        // After the journal nothing is tried again: the server is asked what became of it.
+        Attempt::Job(JobError::Retry(problem)) | Attempt::Copy(JobError::Retry(problem)) if job.is_committing() => {
+            Attempt::Job(JobError::unknown(problem.message))
+        }
+        other => other,
+    })
 }
 
 async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Filled, Attempt> {
@@ -120,7 +152,7 @@ async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn S
     let again = job.lease.fence.epoch > 1;
     let engine = &job.ctx.postgres;
     let part = engine.part_for_existing(at, &payload.database, &toc, wanted, again, &job.lease.cancel).await?;
-    let restored = fill(restoring, &payload.database, &part, store).await?;
+    let restored = fill(restoring, &payload.database, &part, store, Release::Journalled).await?;
     let warnings = part.warnings.clone();
     Ok((restored, part, warnings))
 }
@@ -136,7 +168,7 @@ async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store)
         Creation::Finished => return Ok(None),
     };
     let filled = async {
-        let restored = fill(restoring, created.database(), &part, store).await?;
+        let restored = fill(restoring, created.database(), &part, store, Release::Fenced).await?;
         job.phase("settling").await?;
         let mut warnings = part.warnings.clone();
         warnings.extend(engine.settle(at, &created, &source.properties, options, cancel).await?);

@@ -83,12 +83,11 @@ impl Would {
             keep_old_s: None,
         };
         match way {
-            Way::New => would.rename = vec![published],
             Way::Swap if exists => {
                 would.rename = vec![(name.clone(), format!("{name}__hf_old_<job>")), published];
                 would.keep_old_s = Some(plan.restore.keep_old_s);
             }
-            Way::Swap => would.rename = vec![published],
+            Way::New | Way::Swap => would.rename = vec![published],
             Way::Direct => {
                 would.create = plan.contents.map(|contents| contents.relation_names(NAMED)).unwrap_or_default();
                 would.drop_count = replaced.len();
