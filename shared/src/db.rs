@@ -17,6 +17,7 @@ pub mod notify;
 pub mod objects;
 pub mod outbox;
 pub mod pool;
+pub mod rates;
 pub mod saves;
 pub mod servers;
 pub mod services;

@@ -2,6 +2,7 @@
 
 mod delete;
 mod gc;
+mod preflight;
 mod restore;
 
 use sqlx::PgConnection;
@@ -9,6 +10,7 @@ use sqlx::PgConnection;
 pub use self::{
     delete::{Deletion, delete},
     gc::{GcRequest, gc},
+    preflight::preflight,
     restore::{Place, Replace, RestoreRequest, expire, restore, undo},
 };
 use crate::{
@@ -177,6 +179,7 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             backup(tx, wanted, &asked).await?.0
         }
         Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
+        Payload::Preflight(job) => preflight(tx, job.restore, &asked).await?,
         Payload::Delete(job) => match delete(tx, job.save_id, &asked).await? {
             Deletion::Enqueued(id) => id,
             Deletion::Underway(job_id) => {

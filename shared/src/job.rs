@@ -6,6 +6,7 @@ mod expire;
 mod gc;
 mod journal;
 mod part;
+mod preflight;
 mod probe;
 mod restore;
 mod undo;
@@ -18,6 +19,7 @@ pub use expire::ExpireJob;
 pub use gc::GcJob;
 pub use journal::{Evidence, Journal, Placed, Step, Swap};
 pub use part::{ExtensionPolicy, Part};
+pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
 pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
@@ -31,6 +33,7 @@ pub enum Payload {
     Undo(UndoJob),
     Expire(ExpireJob),
     Probe(ProbeJob),
+    Preflight(PreflightJob),
     Delete(DeleteJob),
     Gc(GcJob),
 }
@@ -45,6 +48,7 @@ impl Payload {
             Self::Undo(_) => "undo",
             Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
+            Self::Preflight(_) => "preflight",
             Self::Delete(_) => "delete",
             Self::Gc(_) => "gc",
         }

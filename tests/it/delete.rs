@@ -26,7 +26,7 @@ async fn delete(app: &App, save: &str) -> Answer {
 }
 
 /// Everything in store `disk` but its marker, with its bytes.
-fn on_disk(app: &App) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn on_disk(app: &App) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![app.store()];
     while let Some(dir) = open.pop() {

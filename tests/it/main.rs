@@ -11,4 +11,5 @@ mod in_place;
 mod make;
 mod parts;
 mod plans;
+mod preflight;
 mod queue;

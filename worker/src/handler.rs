@@ -7,6 +7,7 @@ mod error;
 mod exchange;
 pub mod expire;
 pub mod gc;
+pub mod preflight;
 pub mod probe;
 mod resolve;
 pub mod restore;
@@ -174,6 +175,7 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Undo(payload) => undo::run(job, payload).await,
         Payload::Expire(payload) => expire::run(job, payload).await,
         Payload::Probe(payload) => probe::run(job, payload).await,
+        Payload::Preflight(payload) => preflight::run(job, payload).await,
         Payload::Delete(payload) => delete::run(job, payload).await,
         Payload::Gc(payload) => gc::run(job, payload).await,
     }

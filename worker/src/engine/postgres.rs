@@ -11,6 +11,7 @@ mod direct;
 mod dump;
 mod globals;
 pub(crate) mod parts;
+mod preflight;
 mod probe;
 mod restore;
 mod sessions;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
 pub use self::{
+    preflight::{Contents, Finding, Plan, Preflight, Reading, Severity, Target, Would},
     standing::{Existing, Standing},
     swap::{Look, PendingSwap},
 };

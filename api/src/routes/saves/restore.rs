@@ -1,4 +1,5 @@
-//! `POST /v1/saves/{id}/restore`: into a new database, or in place; all of the save, or a part. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or in place; all of the save, or a part; or, as a dry run, only a
+//! look at what that would do. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
@@ -49,6 +50,9 @@ pub struct CreateRestore {
     mode: Option<Mode>,
     #[serde(default)]
     extensions: ExtensionPolicy,
+    /// Only look what would happen, and what would fail. Needs no `confirm`.
+    #[serde(default)]
+    dry_run: bool,
     priority: Option<i16>,
 }
 
@@ -84,7 +88,9 @@ impl CreateRestore {
                 Ok(Place::New(database.clone()))
             }
             _ => {
-                self.confirmed(&target.database)?;
+                if !self.dry_run {
+                    self.confirmed(&target.database)?;
+                }
                 if is_inside(part) {
                     self.only_inside()?;
                 } else if !part.is_whole() {
@@ -170,7 +176,7 @@ pub async fn handle(
     let part = part::checked(part, body.mode, save.mode)?;
     let into = body.place(&target, &part)?;
     let in_place = !matches!(into, Place::New(_));
-    if in_place {
+    if in_place && !body.dry_run {
         call.authorize(Permission::SaveReplace, Some(target.service_id))?;
     }
     if target.restore_credential_id.is_none() {
@@ -187,8 +193,16 @@ pub async fn handle(
         privileges: body.privileges.unwrap_or(privileges),
         part,
     };
-    let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "target_id": target_id, "database": database, "in_place": in_place });
+    let asked = call.asked(body.priority);
+    let job = if body.dry_run {
+        enqueue::preflight(&mut tx, wanted.job(target_id, &target.database), &asked).await
+    } else {
+        enqueue::restore(&mut tx, wanted, &asked).await
+    };
+    let job = job.map_err(refused)?;
+    let detail = json!({
+        "job_id": job, "target_id": target_id, "database": database, "in_place": in_place, "dry_run": body.dry_run,
+    });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

@@ -83,6 +83,12 @@ impl Archive {
         Self { recorder: Some(Box::default()), ..Self::default() }
     }
 
+    /// The contents as soon as they were read, whatever follows them. Of a table of contents that is too large: none.
+    pub(crate) fn toc(&self) -> Option<&Toc> {
+        let recorder = self.recorder.as_ref().filter(|recorder| recorder.toc.end > 0 && recorder.size <= MOST);
+        recorder.filter(|_| self.fault.is_none()).map(|recorder| &recorder.toc)
+    }
+
     /// The contents of an archive that ends here, if it is whole.
     pub(crate) fn contents(self) -> Result<Toc, TocError> {
         if self.unknown {
@@ -129,7 +135,7 @@ impl Recorder {
             TAG => entry.tag = text(),
             DESCRIPTION => entry.desc = text(),
             // Bodies of functions are most of what there is.
-            DEFINITION if entry.desc.ends_with("VIEW") || entry.desc.ends_with("CONSTRAINT") => {
+            DEFINITION if ["VIEW", "CONSTRAINT", "ACL"].iter().any(|kind| entry.desc.ends_with(kind)) => {
                 entry.definition = text();
             }
             SCHEMA => entry.namespace = text(),
