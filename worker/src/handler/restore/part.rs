@@ -2,6 +2,8 @@
 //! tool starts; the list for the tool comes from what was read. On the second reading the tool gets all but the last byte
 //! that it needs until the whole has been checked again, so that nothing is committed of a copy that is not what was saved.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::json;
 use shared::{
     job::{ExtensionPolicy, Journal, Step},
@@ -123,6 +125,8 @@ async fn fill(
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
     let tool = restore.process_id();
+    // Why the end is not let go: the gate can only say that it is not.
+    let withheld = Mutex::new(None);
     let release = async {
         job.phase("finishing").await?;
         if let Release::Journalled = release
@@ -134,10 +138,22 @@ async fn fill(
             let step = Step::Transaction { database: database.clone(), id };
             job.commit_point(&Journal { step, result }).await?;
         }
-        Ok(())
+        Ok::<_, JobError>(())
     };
-    let poured = pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release);
-    Box::pin(poured).await.map_err(|attempt| match attempt {
+    let release = async {
+        release.await.map_err(|why| {
+            let error = std::io::Error::other(why.to_string());
+            *withheld.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            error
+        })
+    };
+    let through = |writer| Gate::new(writer, part, release);
+    let now = std::future::ready(Ok(()));
+    let poured = Box::pin(pour::pour_through(job, source, store, stored, restore, through, now)).await;
+    if let Some(why) = withheld.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(Attempt::Job(why));
+    }
+    poured.map_err(|attempt| match attempt {
         // After the journal nothing is tried again: the server is asked what became of it.
         Attempt::Job(JobError::Retry(problem)) | Attempt::Copy(JobError::Retry(problem)) if job.is_committing() => {
             Attempt::Job(JobError::unknown(problem.message))
