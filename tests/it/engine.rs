@@ -5,7 +5,7 @@
 mod crash;
 mod damage;
 mod names;
-mod options;
+pub(crate) mod options;
 mod privileges;
 mod probe;
 mod refused;

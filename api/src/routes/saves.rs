@@ -3,6 +3,7 @@
 pub mod delete;
 pub mod get;
 pub mod list;
+mod part;
 pub mod restore;
 
 use chrono::{DateTime, Utc};

@@ -18,9 +18,10 @@ impl RestoreRequest {
     /// The restore that this would be, of `target` into `database`, without its safety save.
     #[must_use]
     pub fn thought_of(self, target_id: TargetId, database: DatabaseName) -> RestoreJob {
-        let replace = match self.into {
-            Place::New(_) => None,
-            Place::Own(replace) => Some(replace),
+        let (replace, in_place) = match self.into {
+            Place::New(_) => (None, false),
+            Place::Own(replace) => (Some(replace), true),
+            Place::Other(_) => (None, true),
         };
         RestoreJob {
             v: 1,
@@ -29,10 +30,11 @@ impl RestoreRequest {
             database,
             owner: self.owner,
             privileges: self.privileges,
-            in_place: replace.is_some(),
+            in_place,
             method: replace.map(|replace| replace.method).unwrap_or_default(),
             keep_old_s: replace.map_or(KEEP_OLD_S, |replace| replace.keep_old_s),
             safety_save_id: None,
+            part: self.part,
         }
     }
 }

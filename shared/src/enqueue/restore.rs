@@ -10,7 +10,7 @@ use crate::{
         saves,
     },
     id::{JobId, KeptId, SaveId, TargetId},
-    job::{ExpireJob, Method, OwnerPolicy, Payload, PrivilegePolicy, RestoreJob, UndoJob},
+    job::{ExpireJob, Method, OwnerPolicy, Part, Payload, PrivilegePolicy, RestoreJob, UndoJob},
     name::DatabaseName,
     save::{Mode, Origin, SaveState, Scope},
 };
@@ -24,6 +24,8 @@ pub struct RestoreRequest {
     pub into: Place,
     pub owner: OwnerPolicy,
     pub privileges: PrivilegePolicy,
+    /// How much of the save.
+    pub part: Part,
 }
 
 /// Where a restore goes.
@@ -33,6 +35,8 @@ pub enum Place {
     New(DatabaseName),
     /// In the place of the target's own.
     Own(Replace),
+    /// A part of the save into another database that exists.
+    Other(DatabaseName),
 }
 
 /// How the target's own database is replaced.
@@ -59,9 +63,10 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
     let target_id = wanted.target_id.unwrap_or(save.target_id);
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
     let job = JobId::generate();
-    let (database, replace) = match wanted.into {
-        Place::New(database) => (database, None),
-        Place::Own(replace) => (place.database.clone(), Some(replace)),
+    let (database, replace, in_place) = match wanted.into {
+        Place::New(database) => (database, None, false),
+        Place::Own(replace) => (place.database.clone(), Some(replace), true),
+        Place::Other(database) => (database, None, true),
     };
     let safety_save_id = match replace {
         Some(Replace { safety: true, .. }) => Some(safety_save(tx, target_id, &place, asked).await?),
@@ -74,17 +79,18 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
         database: database.clone(),
         owner: wanted.owner,
         privileges: wanted.privileges,
-        in_place: replace.is_some(),
+        in_place,
         method: replace.map(|replace| replace.method).unwrap_or_default(),
         keep_old_s: replace.map_or(crate::job::KEEP_OLD_S, |replace| replace.keep_old_s),
         safety_save_id,
+        part: wanted.part,
     });
     let mut row = new_job(job, payload, target_id, &place, asked);
     row.reads_save_id = Some(wanted.save_id);
     row.save_id = safety_save_id;
     row.exclusive_key = Some(match replace {
         Some(_) => format!("target:{target_id}"),
-        // The target itself is not written; the new database is. Two restores into one name exclude each other.
+        // The target itself is not written; the other database is. Two restores into one name exclude each other.
         None => format!("database:{}:{database}", place.server_id),
     });
     row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
@@ -150,12 +156,19 @@ pub(super) async fn restore_again(
     asked: &Asked,
 ) -> Result<JobId, EnqueueError> {
     let replace = Replace { method: job.method, keep_old_s: job.keep_old_s, safety: job.safety_save_id.is_some() };
+    let place = jobs::place(tx, job.target_id).await?.ok_or(EnqueueError::TargetMissing(job.target_id))?;
+    let into = match (job.in_place, job.database == place.database) {
+        (true, true) => Place::Own(replace),
+        (true, false) => Place::Other(job.database),
+        (false, _) => Place::New(job.database),
+    };
     let wanted = RestoreRequest {
         save_id: job.save_id,
         target_id: Some(job.target_id),
-        into: if job.in_place { Place::Own(replace) } else { Place::New(job.database) },
+        into,
         owner: job.owner,
         privileges: job.privileges,
+        part: job.part,
     };
     restore(tx, wanted, asked).await
 }

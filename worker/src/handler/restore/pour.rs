@@ -1,6 +1,7 @@
 //! A copy's bytes into the restore tool, and what it means when they do not get there.
 
 use shared::failpoint;
+use tokio::{io::AsyncWrite, process::ChildStdin};
 
 use super::{Attempt, Job, JobError, Source};
 use crate::{
@@ -19,13 +20,26 @@ pub(super) async fn pour(
     job: &Job,
     source: &Source,
     stored: ByteStream,
+    restore: Restore,
+    release: impl Future<Output = Result<(), JobError>> + Send,
+) -> Result<Restored, Attempt> {
+    pour_through(job, source, stored, restore, |writer| writer, release).await
+}
+
+/// As [`pour`], with something between the bytes and the tool.
+pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
+    job: &Job,
+    source: &Source,
+    stored: ByteStream,
     mut restore: Restore,
+    through: impl FnOnce(ChildStdin) -> W + Send,
     release: impl Future<Output = Result<(), JobError>> + Send,
 ) -> Result<Restored, Attempt> {
     let Some(writer) = restore.writer() else {
         return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
     };
     failpoint!("restore.tool.started");
+    let writer = through(writer);
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
     let mut withheld = None;
     let release = async {
