@@ -6,7 +6,7 @@ STACK := deploy/dev/stack
 WITH_STACK := eval "$$($(STACK) env)";
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench up down serve cleanup check
+.PHONY: help demo test bench chaos up down serve cleanup check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: up ## every test, on the real servers of the stack
 bench: up ## measure against PostgreSQL's own tools and write docs/performance.md (SCALE=5 is about 1 GB; bench/README.md)
 	@cargo build --release --workspace --bins
 	@$(WITH_STACK) HOLDFAST_BIN="$${HOLDFAST_BIN:-$${CARGO_TARGET_DIR:-target}/release}" bench/run
+
+chaos: up ## an hour of kills, freezes, outages and damage; writes docs/reliability.md (HOLDFAST_CHAOS_SEED, _PERCENT, _LANES)
+	@cargo build --workspace --bins
+	@$(WITH_STACK) cargo test --workspace --test it -- --ignored --exact chaos::campaign::campaign --nocapture
 
 up: ## start the development stack; installs what is missing
 	@$(STACK) up

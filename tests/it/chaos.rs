@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod bench;
+mod campaign;
 mod freezes;
 mod kills;
 mod points;

@@ -10,7 +10,7 @@ mod privileges;
 mod probe;
 mod refused;
 mod secrets;
-mod stores;
+pub(crate) mod stores;
 mod tls;
 mod tools;
 
@@ -21,7 +21,7 @@ use support::{App, Client, invariants::forms};
 
 /// Failures of this installation are final at the first attempt: what is retried is asserted by `retryable`, not waited
 /// for.
-async fn one_attempt(app: &App) {
+pub(crate) async fn one_attempt(app: &App) {
     app.execute(
         "CREATE FUNCTION one_attempt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.max_attempts := 1; RETURN NEW; END $$;
          CREATE TRIGGER one_attempt BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION one_attempt()",

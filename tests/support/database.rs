@@ -48,6 +48,13 @@ impl Database {
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut self.session().await).await.unwrap()
     }
 
+    /// Drops it now, without blocking the test's other futures: a server that drops a database waits for every session
+    /// that is just being opened, and one of those may be this very test's.
+    pub async fn remove(self) {
+        remove(&self.name).await;
+        std::mem::forget(self);
+    }
+
     /// Holds a lock that a dump of `table` has to wait for: as long as this lives, every real `pg_dump` of the database
     /// runs and does not get on.
     pub async fn hold(&self, table: &str) -> Hold {
@@ -117,6 +124,12 @@ pub async fn run(session: &mut PgConnection, sql: &str) {
 pub async fn exists(name: &str) -> bool {
     let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
     sqlx::query_scalar(sql).bind(name).fetch_one(&mut connect("postgres").await).await.unwrap()
+}
+
+/// Drops a database, with whoever is connected, if there is one.
+pub async fn remove(name: &str) {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
+    run(&mut connect("postgres").await, &sql).await;
 }
 
 /// An identifier in quotes.

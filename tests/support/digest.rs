@@ -44,7 +44,7 @@ impl Digest {
                 datallowconn, datconnlimit, datacl::text, (SELECT string_agg(setconfig::text, ' ' ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid))
             FROM pg_database d WHERE datname = current_database()";
         let own = texts(&mut session, own).await.remove(0);
-        Self { schema: schema(name), rows, sequences, own }
+        Self { schema: schema(name).await, rows, sequences, own }
     }
 }
 
@@ -54,7 +54,8 @@ async fn texts(session: &mut PgConnection, sql: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
 }
 
-fn schema(name: &str) -> String {
+#[expect(clippy::disallowed_methods, reason = "tests run tools as a person would")]
+async fn schema(name: &str) -> String {
     let (host, port) = (stack::setting("TARGET_HOST"), stack::setting("TARGET_PORT"));
     let (user, password) = (stack::setting("TARGET_SUPER_USER"), stack::setting("TARGET_SUPER_PASSWORD"));
     let envs = [
@@ -64,8 +65,10 @@ fn schema(name: &str) -> String {
         ("PGPASSWORD", &password),
         ("PGDATABASE", name),
     ];
-    let text = stack::run(&tool("pg_dump"), &["--schema-only", "--restrict-key=holdfast"], &envs);
-    sha256(text.as_bytes())
+    let mut dump = tokio::process::Command::new(tool("pg_dump"));
+    let done = dump.args(["--schema-only", "--restrict-key=holdfast"]).envs(envs).output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    sha256(&done.stdout)
 }
 
 /// Names of databases that hold `part`.

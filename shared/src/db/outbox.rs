@@ -37,10 +37,10 @@ pub async fn insert(conn: &mut PgConnection, event: &NewEvent) -> Result<(), DbE
 }
 
 /// A connection of the relay's own, in no pool: its session holds the lock. The active relay asks something every few
-/// seconds; one that froze loses the session, and with it the lock, after a minute.
+/// seconds and is silent for at most about 20 s; one that froze loses the session, and with it the lock.
 pub async fn connect_relay(url: &str) -> Result<PgConnection, DbError> {
     let mut session = pool::session(url, RELAY).await?;
-    session.execute("SET idle_in_transaction_session_timeout = '10s'; SET idle_session_timeout = '60s'").await?;
+    session.execute("SET idle_in_transaction_session_timeout = '10s'; SET idle_session_timeout = '30s'").await?;
     Ok(session)
 }
 

@@ -93,6 +93,7 @@ async fn a_worker_frozen_in_a_restore_changes_nothing_when_it_wakes_up() {
             assert_eq!(end_of(app, &job).await, before, "{point}");
             same_rows(name, &restored.name).await;
             assert_eq!(digest::named(&job.replace('-', "")).await, Vec::<String>::new(), "{point}");
+            restored.remove().await;
             drop(second);
         })
         .await;

@@ -213,6 +213,7 @@ async fn a_restore_that_dies_anywhere_is_finished_by_the_next_worker() {
             app.client.job_is(&job, "succeeded").await;
             same_rows(name_of_source, &restored.name).await;
             assert_eq!(digest::named(&job.replace('-', "")).await, Vec::<String>::new(), "{point}");
+            restored.remove().await;
         })
         .await;
     died_at(app, &[RESTORE, LEFTOVER].concat());

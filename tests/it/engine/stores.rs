@@ -8,13 +8,13 @@ use support::{App, Database, Process, Proxy, TargetSpec, WorkerSpec, stack};
 use super::{fails, one_attempt, tools::stand_in};
 
 /// A file system of its own, unmounted when dropped.
-struct Small {
-    path: PathBuf,
+pub(crate) struct Small {
+    pub(crate) path: PathBuf,
 }
 
 impl Small {
     /// None where this machine does not let us mount.
-    fn mount(app: &App, bytes: &str) -> Option<Self> {
+    pub(crate) fn mount(app: &App, bytes: &str) -> Option<Self> {
         let path = app.dir.path().join("small");
         std::fs::create_dir(&path).unwrap();
         let mounted = rustix::process::geteuid().is_root()
@@ -28,6 +28,17 @@ impl Small {
             })
             .is_ok();
         mounted.then_some(Self { path })
+    }
+
+    /// Makes room.
+    pub(crate) fn grow(&self, bytes: &str) {
+        let options = format!("remount,size={bytes}");
+        stack::run(Path::new("/usr/bin/mount"), &["-o", &options, self.path.to_str().unwrap()], &[]);
+    }
+
+    /// Everything that lies there.
+    pub(crate) fn copy_to(&self, to: &Path) {
+        stack::run(Path::new("/bin/cp"), &["-a", self.path.to_str().unwrap(), to.to_str().unwrap()], &[]);
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -52,7 +63,7 @@ impl Drop for Small {
     }
 }
 
-async fn noise() -> Database {
+pub(crate) async fn noise() -> Database {
     Database::create(
         "CREATE TABLE noise AS SELECT n, md5(n::text) || md5((n * 7)::text) || md5((n * 13)::text) AS text FROM generate_series(1, 200000) n",
     )
@@ -86,16 +97,16 @@ async fn a_full_store_is_an_error_and_is_empty_again() {
 }
 
 /// A worker whose real `pg_dump` is held up after these many bytes until [`Held::go`].
-struct Held {
+pub(crate) struct Held {
     _worker: Process,
-    job: String,
+    pub(crate) job: String,
     gate: PathBuf,
 }
 
 const BEFORE_THE_GATE: u64 = 6_000_000;
 
 impl Held {
-    async fn half_way(app: &mut App, source: &Database, spec: WorkerSpec, stores: &[&str]) -> Self {
+    pub(crate) async fn half_way(app: &mut App, source: &Database, spec: WorkerSpec, stores: &[&str]) -> Self {
         let gate = app.dir.path().join("go");
         let script = format!(
             "\"$REAL\" \"$@\" | {{ head -c {BEFORE_THE_GATE}; while [ ! -e '{}' ]; do sleep 0.05; done; cat; }}",
@@ -112,7 +123,7 @@ impl Held {
         Self { _worker: worker, job, gate }
     }
 
-    fn go(&self) {
+    pub(crate) fn go(&self) {
         std::fs::write(&self.gate, "").unwrap();
     }
 }

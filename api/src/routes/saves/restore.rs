@@ -43,9 +43,6 @@ pub struct CreateRestore {
     method: Option<Method>,
     /// In place only: hours that the old database is kept after a swap.
     keep_old_hours: Option<u32>,
-    /// Only look what would happen, and what would fail. Needs no `confirm`.
-    #[serde(default)]
-    dry_run: bool,
     /// Only these tables; empty: everything.
     #[serde(default)]
     tables: Vec<TableName>,
@@ -53,6 +50,9 @@ pub struct CreateRestore {
     mode: Option<Mode>,
     #[serde(default)]
     extensions: ExtensionPolicy,
+    /// Only look what would happen, and what would fail. Needs no `confirm`.
+    #[serde(default)]
+    dry_run: bool,
     priority: Option<i16>,
 }
 
@@ -88,7 +88,9 @@ impl CreateRestore {
                 Ok(Place::New(database.clone()))
             }
             _ => {
-                self.confirmed(&target.database)?;
+                if !self.dry_run {
+                    self.confirmed(&target.database)?;
+                }
                 if is_inside(part) {
                     self.only_inside()?;
                 } else if !part.is_whole() {
@@ -105,7 +107,7 @@ impl CreateRestore {
 
     /// What exists is changed only when its name was said.
     fn confirmed(&self, database: &DatabaseName) -> Result<(), ApiError> {
-        if self.confirm.as_ref() == Some(database) || (self.dry_run && self.confirm.is_none()) {
+        if self.confirm.as_ref() == Some(database) {
             return Ok(());
         }
         let detail =
@@ -193,7 +195,7 @@ pub async fn handle(
     };
     let asked = call.asked(body.priority);
     let job = if body.dry_run {
-        enqueue::preflight(&mut tx, wanted.thought_of(target_id, database.clone()), &asked).await
+        enqueue::preflight(&mut tx, wanted.job(target_id, &target.database), &asked).await
     } else {
         enqueue::restore(&mut tx, wanted, &asked).await
     };

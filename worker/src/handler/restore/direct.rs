@@ -39,7 +39,7 @@ async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<crate::str
         let step = Step::Direct { database: database.clone(), before };
         job.commit_point(&Journal { step, result }).await
     };
-    pour::pour(job, source, stored, restore, release).await.map_err(|attempt| match attempt {
+    pour::pour(job, source, store, stored, restore, release).await.map_err(|attempt| match attempt {
         // After the journal nothing is tried again: the tool's own verdict is that it rolled back.
         Attempt::Job(JobError::Retry(problem)) | Attempt::Copy(JobError::Retry(problem)) if job.is_committing() => {
             Attempt::Job(JobError::unknown(problem.message))

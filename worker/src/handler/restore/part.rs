@@ -111,7 +111,7 @@ async fn fill(
     let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
     // Fenced: whoever lost the lease while the bytes were checked lets nothing be committed.
     let release = job.phase("finishing");
-    pour::pour_through(job, source, stored, restore, |writer| Gate::new(writer, part), release).await
+    pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release).await
 }
 
 async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Filled, Attempt> {

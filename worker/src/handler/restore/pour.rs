@@ -1,5 +1,7 @@
 //! A copy's bytes into the restore tool, and what it means when they do not get there.
 
+use std::sync::Arc;
+
 use shared::failpoint;
 use tokio::{io::AsyncWrite, process::ChildStdin};
 
@@ -15,21 +17,24 @@ pub(super) async fn open(job: &Job, source: &Source, store: &dyn Store) -> Resul
     store.read(&source.object.key, &job.lease.cancel).await.map_err(|error| Attempt::Copy(error.into()))
 }
 
-/// Feeds the tool and waits for its verdict. `release` is awaited when everything has matched, before the last block.
+/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict. `release` is awaited when everything has
+/// matched, before the last block.
 pub(super) async fn pour(
     job: &Job,
     source: &Source,
+    store: &dyn Store,
     stored: ByteStream,
     restore: Restore,
     release: impl Future<Output = Result<(), JobError>> + Send,
 ) -> Result<Restored, Attempt> {
-    pour_through(job, source, stored, restore, |writer| writer, release).await
+    pour_through(job, source, store, stored, restore, |writer| writer, release).await
 }
 
 /// As [`pour`], with something between the bytes and the tool.
 pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     job: &Job,
     source: &Source,
+    store: &dyn Store,
     stored: ByteStream,
     mut restore: Restore,
     through: impl FnOnce(ChildStdin) -> W + Send,
@@ -57,9 +62,18 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
             failpoint!("restore.tool.ended");
             Ok(restored)
         }
-        // The tool stopped reading: it says why.
+        // The tool stopped reading: it says why. But what it could not make sense of may be damage, which another copy
+        // does not have: the bytes are asked first, whatever the tool says.
         Err(error @ StreamError::Sink { .. }) => {
-            Err(restore.finish().await.err().map_or_else(|| error.into(), Attempt::from))
+            let verdict = restore.finish().await.err().map_or_else(|| error.into(), Attempt::from);
+            if job.is_committing() {
+                return Err(verdict);
+            }
+            let again = open(job, source, store).await?;
+            Err(match stream::verify(again, source.expected, Arc::default(), cancel).await {
+                Err(damage @ (StreamError::Corrupt { .. } | StreamError::Store(_))) => Attempt::Copy(damage.into()),
+                Ok(_) | Err(_) => verdict,
+            })
         }
         Err(error) => {
             restore.stop().await?;

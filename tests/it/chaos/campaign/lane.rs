@@ -1,0 +1,259 @@
+//! One installation under load: two workers that die and come back, jobs that keep coming, and the check when all is quiet.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+use support::{
+    App, Digest, Listener, Owned, Process, TargetSpec, WorkerSpec, database,
+    digest::{self, auction},
+    invariants::{self, events, remove_grid},
+    stack, until,
+};
+use tokio::time::{Instant, sleep};
+
+use super::{Line, Rng, spy::Spy};
+use crate::chaos::bench::spec;
+
+/// Short enough for a campaign, long enough to outlive a busy machine's pauses between two beats.
+pub(super) const LEASE: Duration = Duration::from_secs(3);
+
+/// Every job is over within this time once nobody is killed any more.
+const QUIET: Duration = Duration::from_mins(3);
+
+/// A database that saves are made of, and what it is.
+struct Source {
+    owned: Owned,
+    digest: Digest,
+}
+
+/// A restore that was asked for.
+struct Restored {
+    job: String,
+    database: String,
+    source: usize,
+}
+
+pub(super) struct Lane {
+    pub(super) app: App,
+    pub(super) workers: Vec<Process>,
+    pub(super) rng: Rng,
+    pub(super) spy: Spy,
+    listener: Listener,
+    sources: Vec<Source>,
+    /// Target and the place of its source.
+    targets: Vec<(String, usize)>,
+    restores: Vec<Restored>,
+    started: usize,
+}
+
+impl Lane {
+    pub(super) async fn start(seed: u64) -> Self {
+        let mut app = App::spawn().await;
+        let listener = Listener::open().await;
+        let (mut sources, mut targets) = (Vec::new(), Vec::new());
+        for (n, stores) in [json!(["disk"]), json!(["grid"]), json!(["disk", "grid"])].into_iter().enumerate() {
+            let rows = [200, 6000, 600][n];
+            let owned = Owned::create(&auction(u32::try_from(seed % 1000).unwrap(), rows)).await;
+            let name = &owned.database.name;
+            let server = json!({ "max_jobs": 8 });
+            let spec = TargetSpec { server, target: json!({ "stores": stores }), ..TargetSpec::of(name) };
+            targets.push((app.target_with(&spec).await, n));
+            sources.push(Source { digest: Digest::of(name).await, owned });
+        }
+        let spy = Spy::start(&app);
+        let rng = Rng::new(seed);
+        let mut lane =
+            Self { app, workers: Vec::new(), rng, spy, listener, sources, targets, restores: Vec::new(), started: 0 };
+        for _ in 0..2 {
+            let mut worker = lane.next_worker();
+            worker.says("worker started").await;
+            lane.workers.push(worker);
+        }
+        lane
+    }
+
+    fn next_worker(&mut self) -> Process {
+        self.started += 1;
+        let spec = spec(&self.app, &format!("w{}", self.started), "default", "");
+        let exchange = Some(self.listener.exchange.clone());
+        self.app.worker_starting(&WorkerSpec { slots: 2, exchange, lease_s: LEASE.as_secs_f64(), ..spec })
+    }
+
+    /// Another one in its place; nobody waits for it.
+    pub(super) fn replace(&mut self, which: usize) {
+        self.workers[which] = self.next_worker();
+    }
+
+    /// Kind and phase of a job that runs on this worker.
+    pub(super) async fn doing(&self, which: usize) -> Option<String> {
+        let sql = format!(
+            "SELECT kind || ', ' || coalesce(phase, 'claimed') FROM jobs WHERE state = 'running'
+             AND lease_owner LIKE '{}/%' ORDER BY started_at DESC LIMIT 1",
+            self.workers[which].name.trim_start_matches("worker-")
+        );
+        self.app.values::<String>(&sql).await.into_iter().next()
+    }
+
+    /// Asks until there is enough to do for two workers.
+    pub(super) async fn top_up(&mut self) {
+        loop {
+            let open: i64 = self.app.value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").await;
+            if open >= 5 {
+                return;
+            }
+            self.ask().await;
+        }
+    }
+
+    async fn ask(&mut self) {
+        let saves: Vec<Value> = self
+            .app
+            .values("SELECT jsonb_build_object('save', id, 'target', target_id) FROM saves WHERE state = 'available' ORDER BY id DESC LIMIT 20")
+            .await;
+        if saves.is_empty() || self.rng.below(100) < 50 {
+            let n = self.rng.below(self.targets.len());
+            self.app.backup(&self.targets[n].0).await;
+            return;
+        }
+        let save = &saves[self.rng.below(saves.len())];
+        let source = self.targets.iter().find(|(target, _)| save["target"] == *target.as_str()).unwrap().1;
+        if self.rng.below(100) < 35 {
+            // What was saved is what is there: it must be the same after every such restore, finished or not.
+            let into = &self.sources[source].owned.database.name;
+            let body = json!({ "into": {}, "confirm": into, "safety": self.rng.below(3) == 0, "keep_old_hours": 1 });
+            let path = format!("/v1/saves/{}/restore", save["save"].as_str().unwrap());
+            self.app.client.post(&path, body).await.id();
+            return;
+        }
+        let database = stack::fresh("new");
+        let job = self.app.restore(save["save"].as_str().unwrap(), &database).await;
+        self.restores.push(Restored { job, database, source });
+    }
+
+    /// Waits until every job is over, and looks at everything. Broken promises go to the line.
+    pub(super) async fn settle(&mut self, line: &mut Line) {
+        for n in 0..self.workers.len() {
+            if self.workers[n].has_ended() {
+                self.replace(n);
+            }
+        }
+        let began = Instant::now();
+        loop {
+            let open: i64 = self.app.value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").await;
+            if open == 0 {
+                break;
+            }
+            if began.elapsed() > QUIET {
+                let stuck: Vec<Value> =
+                    self.app.values("SELECT to_jsonb(j) FROM jobs j WHERE state IN ('queued', 'running')").await;
+                line.violations.extend(stuck.iter().map(|job| format!("a job is not over: {job}")));
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        line.slowest_s = line.slowest_s.max(began.elapsed().as_secs_f64());
+        self.compare_restores(line).await;
+        line.violations.extend(invariants::broken(&self.app).await);
+        let heard = events::check(&self.app, &self.listener).await;
+        line.violations.extend(heard.broken);
+        line.events += heard.events;
+        line.doubles += heard.doubles;
+        for delivery in self.listener.heard() {
+            self.spy.look("an event", &delivery.body.to_string());
+        }
+        line.violations.extend(self.spy.found());
+    }
+
+    /// A database with the wanted name is whole, or there is none.
+    async fn compare_restores(&mut self, line: &mut Line) {
+        for restored in std::mem::take(&mut self.restores) {
+            let job = self.app.client.job(&restored.job).await;
+            self.spy.look("a job's answer", &job.to_string());
+            let there = database::exists(&restored.database).await;
+            let succeeded = job["state"] == "succeeded";
+            // Named and then killed for the last time: it is whole all the same, and its job could not say so.
+            let died = job["error"]["code"] == "lease_expired";
+            if there != succeeded && !(there && died) {
+                line.violations.push(format!("database {} {there}: {job}", restored.database));
+            }
+            if there {
+                let (now, then) = (Digest::of(&restored.database).await, &self.sources[restored.source].digest);
+                if (&now.rows, &now.sequences) != (&then.rows, &then.sequences) {
+                    line.violations.push(format!("{} of {} is not what was saved", restored.database, restored.job));
+                }
+                database::remove(&restored.database).await;
+            }
+        }
+    }
+
+    /// The end: sources unchanged, figures to the line, everything taken away.
+    pub(super) async fn finish(mut self, line: &mut Line) {
+        self.settle(line).await;
+        for source in self.sources {
+            let name = &source.owned.database.name;
+            let now = Digest::of(name).await;
+            if now != source.digest {
+                line.violations.push(format!("{name} was changed: {now:?}, not {:?}", source.digest));
+            }
+            remove_asides(name).await;
+        }
+        let ended: Vec<Value> = self
+            .app
+            .values(
+                "SELECT jsonb_build_object('what', kind || ' ' || state || coalesce(': ' || (CASE WHEN state = 'succeeded' THEN NULL ELSE error->>'code' END), ''),
+                   'code', error->>'code', 'state', state, 'jobs', count(*), 'epochs', sum(epoch))
+                 FROM jobs GROUP BY kind, state, error->>'code'",
+            )
+            .await;
+        for row in &ended {
+            let jobs = row["jobs"].as_u64().unwrap();
+            line.jobs += jobs;
+            line.epochs += row["epochs"].as_u64().unwrap();
+            line.ended(row["what"].as_str().unwrap(), jobs);
+            // With every attempt killed a job may fail; for any other reason none may.
+            let may_fail = ["lease_expired", "swap_not_done"].contains(&row["code"].as_str().unwrap_or_default());
+            if row["state"] != "succeeded" && !may_fail {
+                line.violations.push(format!("jobs ended otherwise: {row}"));
+            }
+        }
+        if !line.violations.is_empty() {
+            // For whoever looks into it.
+            keep_logs(&self.app);
+        }
+        remove_grid(&self.app).await;
+        self.listener.close().await;
+    }
+
+    /// Waits a moment for this worker to have something to do.
+    pub(super) async fn busy(&self, which: usize) {
+        let began = Instant::now();
+        until("the worker has a job, or it is idle", || async {
+            (self.doing(which).await.is_some() || began.elapsed() > Duration::from_secs(5)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Drops what restores in place have put aside of a database; a name that is too long is cut at its end.
+pub(super) async fn remove_asides(name: &str) {
+    let front = &name[..name.len().min(18)];
+    for aside in digest::named("__hf_").await {
+        if aside.starts_with(front) {
+            database::remove(&aside).await;
+        }
+    }
+}
+
+/// Copies the logs of an installation in which something was found to where they stay.
+fn keep_logs(app: &App) {
+    let kept = stack::root().join(".dev/chaos").join(&app.database);
+    std::fs::create_dir_all(&kept).unwrap();
+    for entry in std::fs::read_dir(app.dir.path()).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|e| e == "log" || e == "txt") {
+            std::fs::copy(entry.path(), kept.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// How often each thing happened.
+pub(super) type Counts = BTreeMap<String, u64>;
