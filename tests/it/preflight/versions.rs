@@ -24,7 +24,9 @@ async fn what_an_older_server_does_not_have_is_told() {
     let bindirs = vec![PathBuf::from(stack::setting("PG_BINDIR")), eighteen.bindir.clone()];
     let mut both = app.worker_with(&WorkerSpec { pg_bindirs: bindirs, ..WorkerSpec::named("both") }).await;
     let newer_target = app.target_with(&eighteen.target(&name)).await;
-    let older_target = app.target(&older).await;
+    // Without TLS: the newer tools here are built without it.
+    let plain = TargetSpec { tls_mode: "disable".to_owned(), tls_ca: None, ..TargetSpec::of(&older.name) };
+    let older_target = app.target_with(&plain).await;
     let save = app.saved(&newer_target).await;
     let into = json!({ "into": { "target_id": older_target, "database": stack::fresh("new") } });
 

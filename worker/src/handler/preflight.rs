@@ -11,7 +11,7 @@ use shared::{
     job::PreflightJob,
     manifest::Manifest,
     name::{Slug, StoreKey},
-    save::{CopyState, Mode, SaveState},
+    save::{CopyState, SaveState},
 };
 
 use super::{Done, Job, JobError};
@@ -33,13 +33,6 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let (manifest, copies) = load(job, restore.save_id).await?;
     let mut problems = Vec::new();
-    if manifest.mode == Mode::Data && restore.part.mode != Mode::Data {
-        problems.push(error(
-            "save_without_schema",
-            "the save holds data without a schema",
-            "Restore a save of mode all.",
-        ));
-    }
     if copies.is_empty() {
         problems.push(error(
             "no_copy",
