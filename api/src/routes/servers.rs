@@ -28,6 +28,7 @@ view! {
         tls_ca_pem: Option<String>,
         maintenance_database: DatabaseName,
         max_jobs: i32,
+        capacity_bytes: Option<i64>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
     }
@@ -44,6 +45,9 @@ fn check(row: &ServerRow) -> Result<(), ApiError> {
     }
     if !(1..=64).contains(&row.max_jobs) {
         return Err(ApiError::field("/max_jobs", "must be 1 to 64"));
+    }
+    if row.capacity_bytes.is_some_and(|bytes| bytes < 1) {
+        return Err(ApiError::field("/capacity_bytes", "must be 1 or more"));
     }
     match row.tls_ca_pem.as_deref() {
         Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") || pem.contains("PRIVATE KEY") => {

@@ -21,14 +21,16 @@ pub struct ServerRow {
     pub tls_ca_pem: Option<String>,
     pub maintenance_database: DatabaseName,
     pub max_jobs: i32,
+    /// Bytes that all its databases may have together, as the operator says.
+    pub capacity_bytes: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         row.id.0,
         row.name.as_str(),
         row.engine.as_str(),
@@ -37,7 +39,8 @@ pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
         row.tls_mode.as_str(),
         row.tls_ca_pem,
         row.maintenance_database.as_str(),
-        row.max_jobs
+        row.max_jobs,
+        row.capacity_bytes
     )
     .execute(conn)
     .await?;
@@ -47,7 +50,8 @@ pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
 pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
     Ok(sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
+             updated_at
          FROM servers WHERE id = $1",
         id.0
     )
@@ -59,7 +63,8 @@ pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerR
 pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<ServerRow>, i64), DbError> {
     let rows = sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
+             updated_at
          FROM servers ORDER BY name LIMIT $1 OFFSET $2",
         limit,
         offset
@@ -74,7 +79,7 @@ pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(V
 pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
     let result = sqlx::query!(
         "UPDATE servers SET name = $2, host = $3, port = $4, tls_mode = $5, tls_ca_pem = $6, maintenance_database = $7,
-                max_jobs = $8, updated_at = clock_timestamp()
+                max_jobs = $8, capacity_bytes = $9, updated_at = clock_timestamp()
          WHERE id = $1",
         row.id.0,
         row.name.as_str(),
@@ -83,7 +88,8 @@ pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
         row.tls_mode.as_str(),
         row.tls_ca_pem,
         row.maintenance_database.as_str(),
-        row.max_jobs
+        row.max_jobs,
+        row.capacity_bytes
     )
     .execute(conn)
     .await?;
@@ -94,7 +100,8 @@ pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
 pub async fn lock(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
     Ok(sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, created_at, updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
+             updated_at
          FROM servers WHERE id = $1 FOR UPDATE",
         id.0
     )

@@ -23,6 +23,8 @@ pub struct TargetWork {
     pub tls_mode: String,
     pub tls_ca_pem: Option<String>,
     pub maintenance_database: String,
+    /// Bytes that all databases of the server may have together, as the operator says.
+    pub capacity_bytes: Option<i64>,
     pub credential_id: CredentialId,
     pub user_name: String,
     pub sealed_version: i16,
@@ -56,7 +58,7 @@ pub async fn target(conn: &mut PgConnection, id: TargetId, purpose: Purpose) -> 
     Ok(sqlx::query_as!(
         TargetWork,
         r#"SELECT t.id AS target_id, t.name AS target, t.database, v.id AS service_id, v.name AS service, s.id AS server_id,
-             s.engine AS "engine: String", s.host, s.port, s.tls_mode AS "tls_mode: String", s.tls_ca_pem, s.maintenance_database,
+             s.engine AS "engine: String", s.host, s.port, s.tls_mode AS "tls_mode: String", s.tls_ca_pem, s.maintenance_database, s.capacity_bytes,
              c.id AS credential_id, c.user_name, c.sealed_version, c.key_id, c.encapped, c.ciphertext
          FROM targets t JOIN services v ON v.id = t.service_id JOIN servers s ON s.id = t.server_id
          JOIN credentials c ON c.id = CASE WHEN $2 THEN coalesce(t.restore_credential_id, t.backup_credential_id) ELSE t.backup_credential_id END

@@ -88,3 +88,27 @@ async fn a_database_that_is_gone_is_told() {
     assert_eq!(told(&look(&app, &save, direct).await), ["error database_missing"]);
     app.holds().await;
 }
+
+#[tokio::test]
+async fn a_server_without_room_is_told_where_its_capacity_is_known() {
+    let source = Database::small().await;
+    let mut app = App::spawn().await;
+    let _worker = app.worker("a").await;
+    let target = app.target(&source).await;
+    let save = app.saved(&target).await;
+    let into = json!({ "into": { "database": stack::fresh("new") } });
+    assert_eq!(told(&look(&app, &save, into.clone()).await), Vec::<String>::new());
+    let server =
+        app.client.get(&format!("/v1/targets/{target}")).await.expect(200)["server_id"].as_str().unwrap().to_owned();
+    let server = format!("/v1/servers/{server}");
+    app.client.patch(&server, json!({ "capacity_bytes": 0 })).await.expect(422);
+    app.client.patch(&server, json!({ "capacity_bytes": 1_000_000 })).await.expect(200);
+    let report = look(&app, &save, into.clone()).await;
+    assert_eq!(told(&report), ["error capacity_exceeded"], "{report:#}");
+    assert!(message(&report, "capacity_exceeded").contains("1000000"), "{report:#}");
+    for enough in [json!(1_000_000_000_000_i64), Value::Null] {
+        let row = app.client.patch(&server, json!({ "capacity_bytes": enough })).await.expect(200);
+        assert_eq!(row["capacity_bytes"], enough);
+        assert_eq!(told(&look(&app, &save, into.clone()).await), Vec::<String>::new());
+    }
+}

@@ -43,6 +43,13 @@ async fn a_role_that_may_create_nothing_is_told_so() {
     let dependants = message(&direct, "dependants");
     assert!(dependants.contains("view public.later") && dependants.contains("of public.after"), "{dependants}");
     assert!(message(&direct, "sessions_may_wait").contains("1 of postgres (test)"), "{direct:#}");
+    // Of a part, the restore's own plan says so.
+    let part = look(&app, &save, json!({ "into": {}, "tables": [{ "schema": "public", "table": "lots" }] })).await;
+    assert_eq!(part["would"]["method"], "part", "{part:#}");
+    assert_eq!((&part["would"]["create"], &part["would"]["drop"]), (&json!(["public.lots"]), &json!(["public.lots"])));
+    assert!(told(&part).iter().any(|told| told == "error dependent_objects"), "{part:#}");
+    let part = look(&app, &save, json!({ "into": {}, "tables": [{ "schema": "public", "table": "lost" }] })).await;
+    assert!(told(&part).iter().any(|told| told == "error table_not_in_save"), "{part:#}");
     drop(session);
     drop(app);
     drop(auction);

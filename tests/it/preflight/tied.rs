@@ -47,10 +47,11 @@ async fn slots_subscriptions_prepared_transactions_and_too_few_locks_are_told() 
     let save = app.saved(&target).await;
     assert_eq!(told(&look(&app, &save, json!({ "into": {} })).await), ["warning sessions_will_be_ended"]);
 
+    let (slot, gid) = (stack::fresh("slot"), stack::fresh("half done"));
     for sql in [
-        "SELECT pg_create_logical_replication_slot('reader_of_it', 'pgoutput')",
+        &format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"),
         "CREATE SUBSCRIPTION listener CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false)",
-        "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'half done'",
+        &format!("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{gid}'"),
     ] {
         database::run(&mut inside, sql).await;
     }
@@ -63,7 +64,7 @@ async fn slots_subscriptions_prepared_transactions_and_too_few_locks_are_told() 
     )
     .await;
     for (code, what) in
-        [("replication_slots", "reader_of_it"), ("subscriptions", "listener"), ("prepared_transactions", "half done")]
+        [("replication_slots", slot.as_str()), ("subscriptions", "listener"), ("prepared_transactions", &gid)]
     {
         assert!(message(&swap, code).contains(what), "{swap:#}");
     }
@@ -72,8 +73,8 @@ async fn slots_subscriptions_prepared_transactions_and_too_few_locks_are_told() 
     assert!(told(&direct).contains(&"warning prepared_transactions".to_owned()), "{direct:#}");
     let mut inside = server.connect(&name).await;
     for sql in [
-        "ROLLBACK PREPARED 'half done'",
-        "SELECT pg_drop_replication_slot('reader_of_it')",
+        &format!("ROLLBACK PREPARED '{gid}'"),
+        &format!("SELECT pg_drop_replication_slot('{slot}')"),
         "ALTER SUBSCRIPTION listener SET (slot_name = NONE)",
         "DROP SUBSCRIPTION listener",
     ] {

@@ -11,7 +11,7 @@ use shared::{
     job::PreflightJob,
     manifest::Manifest,
     name::{Slug, StoreKey},
-    save::{CopyState, Mode, SaveState},
+    save::{CopyState, SaveState},
 };
 
 use super::{Done, Job, JobError};
@@ -33,13 +33,6 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let (manifest, copies) = load(job, restore.save_id).await?;
     let mut problems = Vec::new();
-    if manifest.mode == Mode::Data {
-        problems.push(error(
-            "save_without_schema",
-            "the save holds data without a schema",
-            "Restore a save of mode all.",
-        ));
-    }
     if copies.is_empty() {
         problems.push(error(
             "no_copy",
@@ -62,12 +55,18 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
                 code: "contents_unknown",
                 severity: Severity::Warning,
                 message: format!("the dump's list of contents could not be read: {error}"),
-                hint: "Extensions, roles, locks and dependants were not looked at. Look at the store.",
+                hint: "Extensions, roles, locks and dependants were not looked at. Look at the store.".to_owned(),
             });
             None
         }
     };
-    let plan = Plan { manifest: &manifest, properties: &properties, restore, contents: contents.as_ref() };
+    let plan = Plan {
+        manifest: &manifest,
+        properties: &properties,
+        restore,
+        capacity: work.capacity_bytes,
+        contents: contents.as_ref(),
+    };
     let report = job.ctx.postgres.preflight(&at, plan, &job.lease.cancel).await?;
     problems.extend(report.problems.iter().cloned());
     problems.sort_by_key(|finding| finding.severity);
@@ -169,6 +168,6 @@ async fn expected(
     Ok((Some(seconds), json!({ "bytes_per_s": rate.bytes_per_s.round(), "jobs": rate.jobs, "of": of })))
 }
 
-fn error(code: &'static str, message: &str, hint: &'static str) -> Finding {
-    Finding { code, severity: Severity::Error, message: message.to_owned(), hint }
+fn error(code: &'static str, message: &str, hint: &str) -> Finding {
+    Finding { code, severity: Severity::Error, message: message.to_owned(), hint: hint.to_owned() }
 }

@@ -30,6 +30,7 @@ pub struct CreateServer {
     tls_ca_pem: Option<String>,
     maintenance_database: Option<DatabaseName>,
     max_jobs: Option<i32>,
+    capacity_bytes: Option<i64>,
 }
 
 pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Response, ApiError> {
@@ -52,6 +53,7 @@ pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Respon
         maintenance_database: maintenance
             .map_err(|e: NameError| ApiError::field("/maintenance_database", e.to_string()))?,
         max_jobs: body.max_jobs.unwrap_or(2),
+        capacity_bytes: body.capacity_bytes,
         created_at: now,
         updated_at: now,
     };

@@ -30,6 +30,7 @@ pub struct UpdateServer {
     tls_ca_pem: Merge<Option<String>>,
     maintenance_database: Merge<DatabaseName>,
     max_jobs: Merge<i32>,
+    capacity_bytes: Merge<Option<i64>>,
 }
 
 pub async fn handle(
@@ -48,6 +49,7 @@ pub async fn handle(
     body.tls_ca_pem.apply(&mut row.tls_ca_pem);
     body.maintenance_database.apply(&mut row.maintenance_database);
     body.max_jobs.apply(&mut row.max_jobs);
+    body.capacity_bytes.apply(&mut row.capacity_bytes);
     check(&row)?;
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;

@@ -5,17 +5,20 @@
 
 mod contents;
 mod locks;
+mod part;
 mod report;
 mod roles;
 mod server;
 mod sessions;
+mod space;
 mod standing;
 mod tools;
 
 use shared::{
-    job::{Method, OwnerPolicy, PrivilegePolicy, RestoreJob},
+    job::{ExtensionPolicy, Method, OwnerPolicy, PrivilegePolicy, RestoreJob},
     manifest::Manifest,
     name::DatabaseName,
+    save::Mode,
 };
 use sqlx::{Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,8 @@ pub struct Plan<'a> {
     pub manifest: &'a Manifest,
     pub properties: &'a DatabaseProperties,
     pub restore: &'a RestoreJob,
+    /// Bytes that all databases of the server may have together; none: nobody said.
+    pub capacity: Option<i64>,
     /// What the dump holds; none where it could not be read: then less can be told.
     pub contents: Option<&'a Contents>,
 }
@@ -48,6 +53,8 @@ enum Way {
     New,
     Swap,
     Direct,
+    /// Inside a database that exists, some of the save.
+    Part,
 }
 
 impl Plan<'_> {
@@ -57,6 +64,24 @@ impl Plan<'_> {
 
     fn keeps_privileges(&self) -> bool {
         self.restore.privileges == PrivilegePolicy::Keep
+    }
+
+    /// Relations that would be made: those that are asked for, else all that the dump is known to hold.
+    fn relations(&self) -> Vec<(String, String)> {
+        let part = &self.restore.part;
+        match self.contents {
+            _ if part.mode == Mode::Data => Vec::new(),
+            _ if !part.tables.is_empty() => {
+                part.tables.iter().map(|table| (table.schema.to_string(), table.table.to_string())).collect()
+            }
+            Some(contents) => contents.relations.iter().cloned().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether the save's extensions are created where they are missing.
+    fn needs_extensions(&self) -> bool {
+        self.restore.part.extensions == ExtensionPolicy::Require && self.restore.part.tables.is_empty()
     }
 
     fn database(&self) -> &DatabaseName {
@@ -84,6 +109,7 @@ impl Postgres {
         let (way, why) = choose(&plan, standing.cannot_swap.as_deref());
         standing::check(&mut session, at, &plan, way, &server, &standing, &mut found).await?;
         server::check(&mut session, &plan, way, &server, &mut found).await?;
+        space::check(&mut session, &plan, way, &mut found).await?;
         roles::check(&mut session, &plan, &server, &mut found).await?;
         sessions::check(&mut session, &plan, way, standing.existing.is_some(), &mut found).await?;
         locks::check(&plan, &server, &mut found);
@@ -91,13 +117,15 @@ impl Postgres {
             Some(_) => standing::measure(&mut session, at, plan.database()).await?,
             None => Target::absent(),
         };
-        let replaced = match (way, &standing.existing, plan.contents) {
-            (Way::Direct, Some(_), Some(contents)) => {
-                let mut inside = reading(at, plan.database()).await?;
-                standing::replaced(&mut inside, contents, &mut found).await?
+        let mut replaced = Vec::new();
+        if let (Some(_), Some(contents), Way::Direct | Way::Part) = (&standing.existing, plan.contents, way) {
+            let mut inside = reading(at, plan.database()).await?;
+            replaced = standing::present(&mut inside, &plan.relations()).await?;
+            if way == Way::Direct {
+                standing::dependants(&mut inside, contents, &mut found).await?;
             }
-            _ => Vec::new(),
-        };
+        }
+        part::check(self, at, &plan, way, standing.existing.is_some(), &mut found).await?;
         let would = Would::of(&plan, way, why, standing.existing.is_some(), replaced);
         Ok(Preflight { server_version: server.version, would, target, problems: found.sorted() })
     }
@@ -107,6 +135,7 @@ impl Postgres {
 fn choose(plan: &Plan<'_>, cannot_swap: Option<&str>) -> (Way, Option<String>) {
     match (plan.restore.in_place, plan.restore.method, cannot_swap) {
         (false, ..) => (Way::New, None),
+        _ if !plan.restore.part.is_whole() => (Way::Part, None),
         (true, Method::Direct, _) => (Way::Direct, Some("as asked for".to_owned())),
         (true, Method::Auto, Some(why)) => (Way::Direct, Some(why.to_owned())),
         (true, Method::Auto | Method::Swap, _) => (Way::Swap, None),

@@ -17,18 +17,15 @@ pub struct Contents {
     pub(super) relations: BTreeSet<(String, String)>,
     /// Tables among them, which may have a TOAST table each.
     pub(super) tables: u64,
+    /// The whole list.
+    pub(super) toc: Toc,
     /// Locks that one transaction needs which makes it all, without those of TOAST tables.
     pub(super) locks: u64,
 }
 
 impl Contents {
-    /// The first of its relations.
-    pub(super) fn relation_names(&self, most: usize) -> Vec<String> {
-        self.relations.iter().take(most).map(|(schema, name)| format!("{schema}.{name}")).collect()
-    }
-
     fn of(toc: &Toc) -> Self {
-        let mut contents = Self::default();
+        let mut contents = Self { toc: toc.clone(), ..Self::default() };
         for entry in &toc.entries {
             if !entry.owner.is_empty() {
                 contents.owners.insert(entry.owner.clone());

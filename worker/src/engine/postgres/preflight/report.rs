@@ -23,7 +23,7 @@ pub struct Finding {
     pub severity: Severity,
     pub message: String,
     /// What to do about it.
-    pub hint: &'static str,
+    pub hint: String,
 }
 
 /// What is found, as it is found.
@@ -31,12 +31,12 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    pub(super) fn error(&mut self, code: &'static str, message: impl Into<String>, hint: &'static str) {
-        self.0.push(Finding { code, severity: Severity::Error, message: message.into(), hint });
+    pub(super) fn error(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        self.0.push(Finding { code, severity: Severity::Error, message: message.into(), hint: hint.into() });
     }
 
-    pub(super) fn warning(&mut self, code: &'static str, message: impl Into<String>, hint: &'static str) {
-        self.0.push(Finding { code, severity: Severity::Warning, message: message.into(), hint });
+    pub(super) fn warning(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        self.0.push(Finding { code, severity: Severity::Warning, message: message.into(), hint: hint.into() });
     }
 
     /// Errors first, else as they were found.
@@ -49,7 +49,7 @@ impl Findings {
 /// What would be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Would {
-    /// `new`, `swap` or `direct`.
+    /// `new`, `swap`, `direct` or `part`.
     pub method: &'static str,
     /// Why so, where it was not asked for.
     pub why: Option<String>,
@@ -74,6 +74,7 @@ impl Would {
                 Way::New => "new",
                 Way::Swap => "swap",
                 Way::Direct => "direct",
+                Way::Part => "part",
             },
             why,
             create: vec![staging],
@@ -88,8 +89,9 @@ impl Would {
                 would.keep_old_s = Some(plan.restore.keep_old_s);
             }
             Way::New | Way::Swap => would.rename = vec![published],
-            Way::Direct => {
-                would.create = plan.contents.map(|contents| contents.relation_names(NAMED)).unwrap_or_default();
+            Way::Direct | Way::Part => {
+                would.create =
+                    plan.relations().into_iter().take(NAMED).map(|(schema, name)| format!("{schema}.{name}")).collect();
                 would.drop_count = replaced.len();
                 would.drop = replaced.into_iter().take(NAMED).collect();
             }

@@ -50,7 +50,7 @@ pub(super) async fn check(
     found: &mut Findings,
 ) -> Result<(), EngineError> {
     // Inside a database its own encoding and locale stay.
-    if way != Way::Direct {
+    if matches!(way, Way::New | Way::Swap) {
         locale(session, plan, server, found).await?;
         settings(session, plan, found).await?;
     }
@@ -133,7 +133,7 @@ async fn extensions(
     server: &Server,
     found: &mut Findings,
 ) -> Result<(), EngineError> {
-    let Some(contents) = plan.contents else { return Ok(()) };
+    let Some(contents) = plan.contents.filter(|_| plan.needs_extensions()) else { return Ok(()) };
     let wanted: Vec<&str> = contents.extensions.iter().map(String::as_str).collect();
     let rows = sqlx::query(
         "SELECT w.name, e.name IS NULL, coalesce(v.superuser AND NOT v.trusted, false) FROM unnest($1::text[]) AS w (name)

@@ -56,7 +56,7 @@ pub(super) async fn check(
                 );
             }
         }
-        Way::Direct | Way::New => {
+        Way::Direct | Way::Part | Way::New => {
             let all: Vec<String> = others.into_iter().chain(mine).collect();
             if !all.is_empty() {
                 found.warning(

@@ -31,7 +31,7 @@ pub(super) async fn check(
             format!("there is a database {name:?} already, of {:?}", existing.owner),
             "Choose another name, or restore in place.",
         ),
-        (Way::Direct, None) => found.error(
+        (Way::Direct | Way::Part, None) => found.error(
             "database_missing",
             format!("there is no database {name:?}, and this way creates none"),
             "Create it, or give the restore credential's role CREATEDB.",
@@ -101,7 +101,7 @@ async fn ties(session: &mut PgConnection, name: &str, way: Way, found: &mut Find
         let message = format!("database {name:?} has {words}: {}", listed(&names));
         match way {
             Way::Swap => found.error(code, message, hint),
-            Way::Direct | Way::New => found.warning(code, message, hint),
+            Way::Direct | Way::Part | Way::New => found.warning(code, message, hint),
         }
     }
     Ok(())
@@ -134,24 +134,32 @@ pub(super) async fn measure(
     Ok(Target { exists: true, bytes: row.get(0), rows: row.get::<Option<i64>, _>(1).or(Some(0)), tables: row.get(2) })
 }
 
-/// The save's relations that are there and would be dropped; what depends on them and is not of the save keeps that from
-/// happening.
-pub(super) async fn replaced(
+/// Which of these relations are there.
+pub(super) async fn present(
     inside: &mut PgConnection,
-    contents: &Contents,
-    found: &mut Findings,
+    relations: &[(String, String)],
 ) -> Result<Vec<String>, EngineError> {
     let (schemas, names): (Vec<&str>, Vec<&str>) =
-        contents.relations.iter().map(|(schema, name)| (schema.as_str(), name.as_str())).unzip();
-    let there: Vec<String> = sqlx::query_scalar(
+        relations.iter().map(|(schema, name)| (schema.as_str(), name.as_str())).unzip();
+    sqlx::query_scalar(
         "SELECT n.nspname || '.' || c.relname FROM unnest($1::text[], $2::text[]) AS s (schema, name)
          JOIN pg_namespace n ON n.nspname = s.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.name ORDER BY 1",
     )
     .bind(&schemas)
     .bind(&names)
-    .fetch_all(&mut *inside)
+    .fetch_all(inside)
     .await
-    .map_err(query("looking for what would be replaced"))?;
+    .map_err(query("looking for what would be replaced"))
+}
+
+/// What depends on the save's relations and is not of the save: it keeps them from being dropped.
+pub(super) async fn dependants(
+    inside: &mut PgConnection,
+    contents: &Contents,
+    found: &mut Findings,
+) -> Result<(), EngineError> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        contents.relations.iter().map(|(schema, name)| (schema.as_str(), name.as_str())).unzip();
     let dependants: Vec<String> = sqlx::query_scalar(
         "WITH saved AS (
            SELECT c.oid FROM unnest($1::text[], $2::text[]) AS s (schema, name)
@@ -179,5 +187,5 @@ pub(super) async fn replaced(
             "Drop it first and create it again afterwards, or restore by swap.",
         );
     }
-    Ok(there)
+    Ok(())
 }
