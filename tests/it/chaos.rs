@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod bench;
-mod campaign;
+pub(crate) mod campaign;
 mod freezes;
 mod kills;
 mod points;
