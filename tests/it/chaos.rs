@@ -6,6 +6,7 @@ pub(crate) mod campaign;
 mod freezes;
 mod kills;
 mod points;
+mod undecided;
 
 /// Failpoints whose kills stand beside what they are about: how their names begin, and where that is.
 const ELSEWHERE: &[(&str, &str)] =
