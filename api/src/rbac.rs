@@ -57,6 +57,9 @@ permissions! {
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,
     SaveRestore "save.restore" of save: Operator,
+    SaveDelete "save.delete" of save: Admin,
+    // It goes through the stores, which belong to all services: global.
+    GcRun "gc.run" of job: Admin,
     // What is there is replaced: more than an operator's work (guarantees D2).
     SaveReplace "save.replace" of save: Admin,
     JobRead "job.read" of job: Viewer,

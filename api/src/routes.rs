@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod credentials;
 pub mod events;
+pub mod gc;
 pub mod health;
 pub mod jobs;
 pub mod saves;
@@ -60,7 +61,9 @@ routes! {
     post   "/v1/targets/{id}/backups"    targets::backups;
     get    "/v1/saves"                   saves::list;
     get    "/v1/saves/{id}"              saves::get;
+    delete "/v1/saves/{id}"              saves::delete;
     post   "/v1/saves/{id}/restore"      saves::restore;
+    post   "/v1/gc"                      gc::create;
     get    "/v1/jobs"                    jobs::list;
     get    "/v1/jobs/{id}"               jobs::get;
     get    "/v1/jobs/{id}/history"       jobs::history;

@@ -4,6 +4,7 @@
 mod auth;
 mod database;
 mod events;
+mod gc;
 mod http;
 mod jobs;
 mod reader;
@@ -19,6 +20,7 @@ use std::fmt;
 pub use auth::Auth;
 pub use database::Database;
 pub use events::{EventMode, Events};
+pub use gc::Gc;
 pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
 pub use secrets::Secrets;
@@ -76,6 +78,7 @@ pub struct Config {
     pub secrets: Secrets,
     pub stores: Stores,
     pub jobs: Jobs,
+    pub gc: Gc,
     pub worker: Worker,
     pub events: Events,
     pub telemetry: Telemetry,
@@ -94,6 +97,7 @@ impl Config {
             secrets: Secrets::read(&mut reader.section("secrets")),
             stores: stores::read(&mut reader.section("stores")),
             jobs: Jobs::read(&mut reader.section("jobs")),
+            gc: Gc::read(&mut reader.section("gc")),
             worker: Worker::read(&mut reader.section("worker")),
             events: Events::read(&mut reader.section("events")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),

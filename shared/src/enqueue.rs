@@ -1,10 +1,18 @@
 //! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
 
+mod delete;
+mod gc;
+mod preflight;
 mod restore;
 
 use sqlx::PgConnection;
 
-pub use self::restore::{Place, Replace, RestoreRequest, expire, restore, undo};
+pub use self::{
+    delete::{Deletion, delete},
+    gc::{GcRequest, gc},
+    preflight::preflight,
+    restore::{Place, Replace, RestoreRequest, expire, restore, undo},
+};
 use crate::{
     db::{DbError, finish, jobs, saves},
     id::{AdminId, JobId, SaveId, TargetId},
@@ -22,6 +30,16 @@ pub enum EnqueueError {
     SaveMissing(SaveId),
     #[error("save {id} is {state}: only an available save can be restored")]
     SaveNotAvailable { id: SaveId, state: SaveState },
+    #[error("save {id} is still being made: cancel {} first", job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}")))]
+    SavePending { id: SaveId, job: Option<JobId> },
+    #[error("save {0} is pinned: unpin it first")]
+    SavePinned(SaveId),
+    #[error("save {id} is used by {kind} job {job}: wait for its end or cancel it")]
+    SaveInUse { id: SaveId, job: JobId, kind: String },
+    #[error("save {0} is deleted already")]
+    SaveDeleted(SaveId),
+    #[error("save {id} is being deleted by job {job}")]
+    DeletionUnderway { id: SaveId, job: JobId },
     #[error("there is no job {0}")]
     JobMissing(JobId),
     #[error("job {id} is {}: only a job that failed or was cancelled can be retried", state.as_str())]
@@ -161,6 +179,18 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             backup(tx, wanted, &asked).await?.0
         }
         Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
+        Payload::Preflight(job) => preflight(tx, job.restore, &asked).await?,
+        Payload::Delete(job) => match delete(tx, job.save_id, &asked).await? {
+            Deletion::Enqueued(id) => id,
+            Deletion::Underway(job_id) => {
+                return Err(EnqueueError::DeletionUnderway { id: job.save_id, job: job_id });
+            }
+            Deletion::Done => return Err(EnqueueError::SaveDeleted(job.save_id)),
+        },
+        Payload::Gc(job) => {
+            gc(tx, GcRequest { store: job.store, worker_group: old.worker_group.clone(), dry_run: job.dry_run }, &asked)
+                .await?
+        }
         Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
         Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
         Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,

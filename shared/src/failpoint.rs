@@ -50,6 +50,9 @@ pub const NAMES: &[&str] = &[
     "swap.renamed",
     "swap.commit.before",
     "swap.commit.after",
+    // An object of a deleted save or a dead attempt; its store calls are below.
+    "removal.commit.before",
+    "removal.commit.after",
     // The relay.
     "relay.sequence.before",
     "relay.sequence.after",

@@ -1,8 +1,12 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod delete;
 mod expire;
+mod gc;
 mod journal;
+mod part;
+mod preflight;
 mod probe;
 mod restore;
 mod undo;
@@ -10,8 +14,12 @@ mod undo;
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use delete::DeleteJob;
 pub use expire::ExpireJob;
+pub use gc::GcJob;
 pub use journal::{Evidence, Journal, Placed, Step, Swap};
+pub use part::{ExtensionPolicy, Part};
+pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
 pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
@@ -25,6 +33,9 @@ pub enum Payload {
     Undo(UndoJob),
     Expire(ExpireJob),
     Probe(ProbeJob),
+    Preflight(PreflightJob),
+    Delete(DeleteJob),
+    Gc(GcJob),
 }
 
 impl Payload {
@@ -37,6 +48,9 @@ impl Payload {
             Self::Undo(_) => "undo",
             Self::Expire(_) => "expire",
             Self::Probe(_) => "probe",
+            Self::Preflight(_) => "preflight",
+            Self::Delete(_) => "delete",
+            Self::Gc(_) => "gc",
         }
     }
 }

@@ -52,5 +52,11 @@ words! {
 }
 words! {
     /// What of the database was dumped.
-    Mode { All = "all", Schema = "schema", Data = "data" }
+    #[derive(Default)]
+    Mode {
+        #[default]
+        All = "all",
+        Schema = "schema",
+        Data = "data",
+    }
 }

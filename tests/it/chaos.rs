@@ -9,5 +9,9 @@ mod points;
 mod undecided;
 
 /// Failpoints whose kills stand beside what they are about: how their names begin, and where that is.
-const ELSEWHERE: &[(&str, &str)] =
-    &[("safety.", "in_place/crash.rs"), ("journal.", "in_place/crash.rs"), ("swap.", "in_place/crash.rs")];
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("safety.", "in_place/crash.rs"),
+    ("journal.", "in_place/crash.rs"),
+    ("swap.", "in_place/crash.rs"),
+    ("removal.", "delete/crash.rs"),
+];

@@ -5,7 +5,7 @@
 mod crash;
 mod damage;
 mod names;
-mod options;
+pub(crate) mod options;
 mod privileges;
 mod probe;
 mod refused;
@@ -13,6 +13,8 @@ mod secrets;
 pub(crate) mod stores;
 mod tls;
 mod tools;
+
+pub(crate) use tools::stand_in;
 
 use serde_json::{Value, json};
 use support::{App, Client, invariants::forms};

@@ -2,11 +2,14 @@
 
 mod attempts;
 mod chaos;
+mod delete;
 mod demo;
 mod engine;
 mod events;
 mod http;
 mod in_place;
 mod make;
+mod parts;
 mod plans;
+mod preflight;
 mod queue;

@@ -13,24 +13,26 @@ use crate::{app::percent_decoded, spec::TargetSpec, stack};
 pub struct Major {
     pub port: u16,
     pub password: String,
+    /// Empty where there are none.
     pub bindir: PathBuf,
 }
 
 impl Major {
-    /// `pg16` or `pg18`; installs it where it is missing.
+    /// `pg16` or `pg18`, or without client programs `pg14` or `pg17`; installs it where it is missing.
     pub async fn start(service: &str) -> Self {
         stack::act("start", service).await;
         let env = stack::run(&stack::root().join("deploy/dev/stack"), &["env"], &[]);
         let setting = |name: &str| {
             let prefix = format!("export HOLDFAST_DEV_{}_{name}=", service.to_uppercase());
             let line = env.lines().find_map(|line| line.strip_prefix(&prefix));
-            line.unwrap_or_else(|| panic!("{service} has no {name}")).trim_matches('\'').to_owned()
+            line.map(|line| line.trim_matches('\'').to_owned())
         };
-        let url = Url::parse(&setting("SUPER_URL")).unwrap();
+        let url = setting("SUPER_URL").unwrap_or_else(|| panic!("{service} has no URL"));
+        let url = Url::parse(&url).unwrap();
         Self {
             port: url.port().unwrap(),
             password: percent_decoded(url.password().unwrap()),
-            bindir: PathBuf::from(setting("BINDIR")),
+            bindir: setting("BINDIR").map(PathBuf::from).unwrap_or_default(),
         }
     }
 

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use shared::{
     config::{self, Config, StoreKind},
     db::{migrate, pool, workers::WorkerRow},
+    name::Slug,
     secret::KeyRing,
     shutdown::Shutdown,
 };
@@ -15,7 +16,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
     event, port,
-    store::{FileStore, GridFsSettings, GridFsStore, ReadBack},
+    store::{FileStore, GridFsSettings, GridFsStore, ReadBack, Store, StoreError},
     sweeper,
 };
 
@@ -52,6 +53,7 @@ impl App {
             postgres: Postgres { launcher, clients, run_dir },
             keys: keys.clone(),
             settings,
+            gc: config.gc.clone(),
             jobs: config.jobs.clone(),
         });
         let id = uuid::Uuid::now_v7();
@@ -82,28 +84,33 @@ impl App {
 async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
     let mut stores = Stores::new();
     for (name, store) in declared {
-        let read_back = match store.read_back {
-            config::ReadBack::Full | config::ReadBack::ProviderChecksum => ReadBack::Full,
-            config::ReadBack::Off => ReadBack::Off,
-        };
-        let opened: Arc<dyn crate::store::Store> = match &store.kind {
-            StoreKind::File { root } => Arc::new(FileStore::open(name.clone(), root.clone(), read_back).await?),
-            StoreKind::Gridfs { uri, database, bucket, chunk_bytes } => {
-                let settings = GridFsSettings {
-                    uri: uri.clone(),
-                    database: database.clone(),
-                    bucket: bucket.clone(),
-                    chunk_bytes: *chunk_bytes,
-                    read_back,
-                };
-                Arc::new(GridFsStore::open(name.clone(), &settings).await?)
-            }
-        };
+        let opened = open_store(name, store).await?;
         #[cfg(debug_assertions)]
         let opened = Arc::new(crate::store::Failing::new(opened));
         stores.insert(name.clone(), opened);
     }
     Ok(stores)
+}
+
+/// Opens a store as it is declared.
+pub(crate) async fn open_store(name: &Slug, store: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
+    let read_back = match store.read_back {
+        config::ReadBack::Full | config::ReadBack::ProviderChecksum => ReadBack::Full,
+        config::ReadBack::Off => ReadBack::Off,
+    };
+    Ok(match &store.kind {
+        StoreKind::File { root } => Arc::new(FileStore::open(name.clone(), root.clone(), read_back).await?),
+        StoreKind::Gridfs { uri, database, bucket, chunk_bytes } => {
+            let settings = GridFsSettings {
+                uri: uri.clone(),
+                database: database.clone(),
+                bucket: bucket.clone(),
+                chunk_bytes: *chunk_bytes,
+                read_back,
+            };
+            Arc::new(GridFsStore::open(name.clone(), &settings).await?)
+        }
+    })
 }
 
 fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {

@@ -9,7 +9,7 @@ use shared::{
     secret, telemetry,
 };
 
-use crate::{app::App, engine::process::Launcher};
+use crate::{adopt, app::App, engine::process::Launcher};
 
 /// Holdfast's worker: runs the jobs that the API enqueues.
 #[derive(Debug, Parser)]
@@ -26,6 +26,15 @@ pub struct Cli {
 enum Command {
     /// Run jobs until stopped (the default).
     Run,
+    /// Take over a store that carries another installation's marker, which is gone for good.
+    Adopt {
+        /// The store, by its name in the configuration.
+        #[arg(long)]
+        store: String,
+        /// Do it. Without this, only whose store it is is shown.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Make a key pair: the private key for the workers' ring goes to a new file, the public key is printed.
     Keys {
         /// Where to write the private key. An existing file is never overwritten.
@@ -38,6 +47,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         None | Some(Command::Run) => work(cli.config),
+        Some(Command::Adopt { store, yes }) => take_over(cli.config, &store, yes),
         Some(Command::Keys { private }) => keys(&private),
     };
     match done {
@@ -61,6 +71,14 @@ fn work(file: Option<PathBuf>) -> anyhow::Result<()> {
         tracing::info!("worker stopped");
         Ok(())
     })
+}
+
+fn take_over(file: Option<PathBuf>, store: &str, sure: bool) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(file))?;
+    telemetry::init(&config.telemetry)?;
+    let adopted = tokio::runtime::Runtime::new()?.block_on(adopt::adopt(&config, store, sure))?;
+    writeln!(std::io::stdout().lock(), "{}", adopted.told)?;
+    Ok(())
 }
 
 fn keys(private: &PathBuf) -> anyhow::Result<()> {

@@ -32,6 +32,7 @@ pub struct Context {
     pub postgres: Postgres,
     pub keys: KeyRing,
     pub settings: config::Worker,
+    pub gc: config::Gc,
     /// What holds for jobs that Holdfast asks of itself.
     pub jobs: config::Jobs,
 }

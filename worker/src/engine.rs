@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::{
+    clients::Restorable,
     dump::{Dump, Exited, Running},
     error::{EngineError, ErrorCode, Exit},
     restore::Restore,
@@ -337,12 +338,21 @@ pub trait Engine: fmt::Debug + Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<Creation, EngineError>;
 
-    /// Starts the restore of a save made by tools of `tool_major` into a database that [`Engine::create`] made.
+    /// Whether this worker has tools that can read the save and that the server understands; the reason, if not. Asked
+    /// before anything is done.
+    async fn can_restore(
+        &self,
+        at: &Connection,
+        saved: &Restorable,
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError>;
+
+    /// Starts the restore of a save into a database that [`Engine::create`] made.
     async fn restore(
         &self,
         at: &Connection,
         created: &Created,
-        tool_major: u32,
+        saved: &Restorable,
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<Restore, EngineError>;

@@ -2,9 +2,12 @@
 //! writes it, fenced, in one transaction.
 
 pub mod backup;
+pub mod delete;
 mod error;
 mod exchange;
 pub mod expire;
+pub mod gc;
+pub mod preflight;
 pub mod probe;
 mod resolve;
 pub mod restore;
@@ -172,5 +175,8 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Undo(payload) => undo::run(job, payload).await,
         Payload::Expire(payload) => expire::run(job, payload).await,
         Payload::Probe(payload) => probe::run(job, payload).await,
+        Payload::Preflight(payload) => preflight::run(job, payload).await,
+        Payload::Delete(payload) => delete::run(job, payload).await,
+        Payload::Gc(payload) => gc::run(job, payload).await,
     }
 }

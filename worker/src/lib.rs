@@ -1,6 +1,7 @@
 //! job → event: the pipeline. A worker claims a job, runs its engine, streams the bytes into the stores, writes the
 //! record and lets the relay publish it.
 
+pub mod adopt;
 pub mod app;
 pub mod cli;
 pub mod context;

@@ -1,13 +1,14 @@
 //! The record: what the last, fenced transaction of a job writes beside the job's own state (design §3, step 8).
 
 pub mod copies;
+pub mod removal;
 
 use serde_json::json;
 use shared::{
     db::{
         DbError,
         claim::Fence,
-        finish,
+        deletion, finish,
         jobs::{self, JobRow},
         kept, objects, outbox, saves,
     },
@@ -36,6 +37,7 @@ pub async fn write(
             }
             completed(tx, job, payload, result).await
         }
+        (Done::Plain(_), Payload::Delete(delete)) => deletion::end(tx, job, delete.save_id).await,
         (Done::Expired { kept_id, end, .. }, _) => kept::end(tx, *kept_id, *end, job.id).await,
         (Done::Plain(result), _) => completed(tx, job, payload, result).await,
     }

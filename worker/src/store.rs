@@ -183,6 +183,10 @@ pub trait Store: Send + Sync + Debug {
     /// Claims an unclaimed store and returns the marker that holds **now**: a caller of another installation gets the
     /// first one's and must refuse to write ([`require_ours`]).
     async fn claim(&self, installation: InstallationId) -> Result<Marker, StoreError>;
+
+    /// Replaces the marker of installation `from` by one of `to`, all at once: whoever reads meanwhile sees the one or
+    /// the other. Refused when the marker is not that of `from`. Only `holdfast-worker adopt` calls it.
+    async fn adopt(&self, from: InstallationId, to: InstallationId) -> Result<Marker, StoreError>;
 }
 
 /// An object being written, invisible until committed. Dropped without a commit it stays invisible, and its bytes lie
@@ -225,7 +229,7 @@ pub async fn require_ours(store: &dyn Store, installation: InstallationId) -> Re
     if marker.installation == installation {
         return Ok(marker);
     }
-    Err(StoreError::new(store.name(), "claiming the store", "", Fault::Foreign { owner: marker.installation }))
+    Err(StoreError::foreign(store.name(), marker.installation))
 }
 
 /// Length check of every commit: what the store holds against what was written, and against what had to be.

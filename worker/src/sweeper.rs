@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        kept, sweep,
+        gc, kept, sweep,
         workers::{self, WorkerRow},
     },
-    enqueue::{self, Asked, EnqueueError},
+    enqueue::{self, Asked, EnqueueError, GcRequest},
     failpoint,
     queue::{self, QUEUE},
 };
@@ -70,6 +70,13 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
         }
     }
     sweep::cancel_orphans(&mut tx).await?;
+    if !ctx.gc.interval.is_zero() {
+        for worker_group in gc::groups_due(&mut tx, ctx.gc.grace, ctx.gc.interval).await? {
+            let wanted = GcRequest { store: None, worker_group, dry_run: false };
+            let job = enqueue::gc(&mut tx, wanted, &Asked::by_nobody(&ctx.jobs)).await?;
+            tracing::info!(job.id = %job, "a collection is due");
+        }
+    }
     for (kept, target) in kept::take_due(&mut tx, EXPIRIES).await? {
         enqueue::expire(&mut tx, kept, target, &Asked::by_nobody(&ctx.jobs)).await?;
     }

@@ -142,9 +142,14 @@ pub fn refused(error: EnqueueError) -> ApiError {
         EnqueueError::TargetMissing(_) => ApiError::NotFound("target"),
         EnqueueError::SaveMissing(_) => ApiError::NotFound("save"),
         EnqueueError::JobMissing(_) => ApiError::NotFound("job"),
-        EnqueueError::SaveNotAvailable { .. } | EnqueueError::NotRetryable { .. } | EnqueueError::NothingKept => {
-            ApiError::Conflict(error.to_string())
-        }
+        EnqueueError::SaveNotAvailable { .. }
+        | EnqueueError::SavePending { .. }
+        | EnqueueError::SavePinned(_)
+        | EnqueueError::SaveInUse { .. }
+        | EnqueueError::SaveDeleted(_)
+        | EnqueueError::DeletionUnderway { .. }
+        | EnqueueError::NotRetryable { .. }
+        | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
         EnqueueError::StoreUnknown { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];
             ApiError::Invalid { detail: "the request names a store that cannot be used".into(), errors }

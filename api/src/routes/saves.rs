@@ -1,7 +1,9 @@
 //! Saves: what was kept, and putting it back.
 
+pub mod delete;
 pub mod get;
 pub mod list;
+mod part;
 pub mod restore;
 
 use chrono::{DateTime, Utc};

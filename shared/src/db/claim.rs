@@ -69,9 +69,16 @@ async fn claim_once(
         None => None,
     };
     if let Some(JobRow { id, reads_save_id: Some(save), .. }) = &row {
-        sqlx::query!("INSERT INTO save_uses (save_id, job_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", save.0, id.0)
-            .execute(&mut *tx)
-            .await?;
+        // A deletion holds the save's row while it looks for users: it sees this one, or this one sees the deletion. Of a
+        // save that is not available there is no use to register; the handler finds it so and fails for good.
+        sqlx::query!(
+            "INSERT INTO save_uses (save_id, job_id) SELECT id, $2 FROM saves WHERE id = $1 AND state = 'available' FOR SHARE
+             ON CONFLICT DO NOTHING",
+            save.0,
+            id.0
+        )
+        .execute(&mut *tx)
+        .await?;
     }
     if let Some(job) = &row {
         outbox::insert(&mut tx, &finish::job_event(job)).await?;

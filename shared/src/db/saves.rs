@@ -137,6 +137,21 @@ pub async fn get(conn: &mut PgConnection, id: SaveId) -> Result<Option<SaveRow>,
     Ok(by_ids(conn, &[id]).await?.pop())
 }
 
+/// One save, locked against changes until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: SaveId) -> Result<Option<SaveRow>, DbError> {
+    sqlx::query_scalar!("SELECT id FROM saves WHERE id = $1 FOR NO KEY UPDATE", id.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    get(conn, id).await
+}
+
+/// One save, for whoever is about to enqueue a job that reads it: its state stays until the transaction ends, so that a
+/// deletion sees either the job or an earlier end of it. Readers do not wait for each other.
+pub async fn lock_to_read(conn: &mut PgConnection, id: SaveId) -> Result<Option<SaveRow>, DbError> {
+    sqlx::query_scalar!("SELECT id FROM saves WHERE id = $1 FOR SHARE", id.0).fetch_optional(&mut *conn).await?;
+    get(conn, id).await
+}
+
 /// These saves, in this order. The one place that lists the columns of a save.
 async fn by_ids(conn: &mut PgConnection, ids: &[SaveId]) -> Result<Vec<SaveRow>, DbError> {
     Ok(sqlx::query_file_as!(SaveRow, "src/db/sql/saves_by_ids.sql", ids as _).fetch_all(conn).await?)

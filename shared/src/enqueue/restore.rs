@@ -10,7 +10,7 @@ use crate::{
         saves,
     },
     id::{JobId, KeptId, SaveId, TargetId},
-    job::{ExpireJob, Method, OwnerPolicy, Payload, PrivilegePolicy, RestoreJob, UndoJob},
+    job::{ExpireJob, KEEP_OLD_S, Method, OwnerPolicy, Part, Payload, PrivilegePolicy, RestoreJob, UndoJob},
     name::DatabaseName,
     save::{Mode, Origin, SaveState, Scope},
 };
@@ -24,6 +24,8 @@ pub struct RestoreRequest {
     pub into: Place,
     pub owner: OwnerPolicy,
     pub privileges: PrivilegePolicy,
+    /// How much of the save.
+    pub part: Part,
 }
 
 /// Where a restore goes.
@@ -33,6 +35,8 @@ pub enum Place {
     New(DatabaseName),
     /// In the place of the target's own.
     Own(Replace),
+    /// A part of the save into another database that exists.
+    Other(DatabaseName),
 }
 
 /// How the target's own database is replaced.
@@ -45,6 +49,31 @@ pub struct Replace {
     pub safety: bool,
 }
 
+impl RestoreRequest {
+    /// What it asks for, of a target whose own database is `own`; without a safety save.
+    #[must_use]
+    pub fn job(self, target_id: TargetId, own: &DatabaseName) -> RestoreJob {
+        let (database, replace, in_place) = match self.into {
+            Place::New(database) => (database, None, false),
+            Place::Own(replace) => (own.clone(), Some(replace), true),
+            Place::Other(database) => (database, None, true),
+        };
+        RestoreJob {
+            v: 1,
+            save_id: self.save_id,
+            target_id,
+            database,
+            owner: self.owner,
+            privileges: self.privileges,
+            in_place,
+            method: replace.map(|replace| replace.method).unwrap_or_default(),
+            keep_old_s: replace.map_or(KEEP_OLD_S, |replace| replace.keep_old_s),
+            safety_save_id: None,
+            part: self.part,
+        }
+    }
+}
+
 /// A restore that failed three times wants a person.
 const RESTORE_ATTEMPTS: i32 = 3;
 /// Nobody waits, and what is kept for longer does no harm.
@@ -52,41 +81,30 @@ const EXPIRE_ATTEMPTS: i32 = 2;
 
 /// Enqueues a restore.
 pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
-    let save = saves::get(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
+    let save = saves::lock_to_read(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
     if save.state != SaveState::Available {
         return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
     }
     let target_id = wanted.target_id.unwrap_or(save.target_id);
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
     let job = JobId::generate();
-    let (database, replace) = match wanted.into {
-        Place::New(database) => (database, None),
-        Place::Own(replace) => (place.database.clone(), Some(replace)),
+    let (safety_save_id, own) = match wanted.into {
+        Place::Own(Replace { safety: true, .. }) => (Some(safety_save(tx, target_id, &place, asked).await?), true),
+        Place::Own(_) => (None, true),
+        Place::New(_) | Place::Other(_) => (None, false),
     };
-    let safety_save_id = match replace {
-        Some(Replace { safety: true, .. }) => Some(safety_save(tx, target_id, &place, asked).await?),
-        _ => None,
+    let restore = RestoreJob { safety_save_id, ..wanted.job(target_id, &place.database) };
+    let exclusive_key = if own {
+        format!("target:{target_id}")
+    } else {
+        // The target itself is not written; the other database is. Two restores into one name exclude each other.
+        format!("database:{}:{}", place.server_id, restore.database)
     };
-    let payload = Payload::Restore(RestoreJob {
-        v: 1,
-        save_id: wanted.save_id,
-        target_id,
-        database: database.clone(),
-        owner: wanted.owner,
-        privileges: wanted.privileges,
-        in_place: replace.is_some(),
-        method: replace.map(|replace| replace.method).unwrap_or_default(),
-        keep_old_s: replace.map_or(crate::job::KEEP_OLD_S, |replace| replace.keep_old_s),
-        safety_save_id,
-    });
-    let mut row = new_job(job, payload, target_id, &place, asked);
-    row.reads_save_id = Some(wanted.save_id);
+    let reads_save_id = Some(restore.save_id);
+    let mut row = new_job(job, Payload::Restore(restore), target_id, &place, asked);
+    row.reads_save_id = reads_save_id;
     row.save_id = safety_save_id;
-    row.exclusive_key = Some(match replace {
-        Some(_) => format!("target:{target_id}"),
-        // The target itself is not written; the new database is. Two restores into one name exclude each other.
-        None => format!("database:{}:{database}", place.server_id),
-    });
+    row.exclusive_key = Some(exclusive_key);
     row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
     submit(tx, &row).await?;
     if let Some(safety) = safety_save_id {
@@ -150,12 +168,19 @@ pub(super) async fn restore_again(
     asked: &Asked,
 ) -> Result<JobId, EnqueueError> {
     let replace = Replace { method: job.method, keep_old_s: job.keep_old_s, safety: job.safety_save_id.is_some() };
+    let place = jobs::place(tx, job.target_id).await?.ok_or(EnqueueError::TargetMissing(job.target_id))?;
+    let into = match (job.in_place, job.database == place.database) {
+        (true, true) => Place::Own(replace),
+        (true, false) => Place::Other(job.database),
+        (false, _) => Place::New(job.database),
+    };
     let wanted = RestoreRequest {
         save_id: job.save_id,
         target_id: Some(job.target_id),
-        into: if job.in_place { Place::Own(replace) } else { Place::New(job.database) },
+        into,
         owner: job.owner,
         privileges: job.privileges,
+        part: job.part,
     };
     restore(tx, wanted, asked).await
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Part;
 use crate::{
     id::{SaveId, TargetId},
     name::DatabaseName,
@@ -54,13 +55,13 @@ pub struct RestoreJob {
     pub save_id: SaveId,
     /// Whose server and restore credential are used.
     pub target_id: TargetId,
-    /// The database to create, which must not exist; or, in place, the target's own.
+    /// The database to create, which must not exist; or, in place, the one that is changed.
     pub database: DatabaseName,
     #[serde(default)]
     pub owner: OwnerPolicy,
     #[serde(default)]
     pub privileges: PrivilegePolicy,
-    /// The target's own database is replaced.
+    /// The database exists, and what is restored takes the place of what it has. A whole save: the target's own.
     #[serde(default)]
     pub in_place: bool,
     #[serde(default)]
@@ -71,4 +72,7 @@ pub struct RestoreJob {
     /// The save that is made of what is there, before it is replaced.
     #[serde(default)]
     pub safety_save_id: Option<SaveId>,
+    /// How much of the save.
+    #[serde(default)]
+    pub part: Part,
 }

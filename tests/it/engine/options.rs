@@ -8,7 +8,7 @@ use support::{App, Database, TargetSpec, database::tool, stack};
 use super::probe::Role;
 
 /// The stored object of a save in store `disk`, decompressed by zstd itself.
-pub(super) async fn stored(app: &App, save: &str, part: &str) -> Vec<u8> {
+pub(crate) async fn stored(app: &App, save: &str, part: &str) -> Vec<u8> {
     let save = app.client.get(&format!("/v1/saves/{save}")).await.expect(200);
     let objects = save["manifest"]["objects"].as_array().unwrap();
     let object = objects.iter().find(|object| object["part"] == part).unwrap_or_else(|| panic!("no {part}: {save:#}"));

@@ -8,7 +8,7 @@ use support::{App, Database, Process, WorkerSpec, database::tool, process, until
 use super::{fails, no_save, one_attempt, stored_files};
 
 /// A directory of client programs whose `pg_dump` is this script; the others are the real ones. `$REAL` is the real one.
-pub(super) fn stand_in(app: &App, script: &str) -> PathBuf {
+pub(crate) fn stand_in(app: &App, script: &str) -> PathBuf {
     let dir = app.dir.path().join("bin");
     std::fs::create_dir(&dir).unwrap();
     for name in ["pg_dumpall", "pg_restore"] {

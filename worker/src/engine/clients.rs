@@ -15,6 +15,37 @@ use super::{
 /// The first minor version of each major with all the fixes of guarantees §4.6.
 const FIXED: [(u32, u32); 5] = [(18, 6), (17, 11), (16, 15), (15, 19), (14, 24)];
 
+/// `pg_restore` of this major version and above sets `transaction_timeout`, which servers below it do not know.
+const TRANSACTION_TIMEOUT: u32 = 17;
+
+/// What of a save decides which tools and servers can take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restorable {
+    /// Major version of the `pg_dump` that wrote it.
+    pub tool_major: u32,
+    /// Major version of the server it was taken from.
+    pub server_major: u32,
+    /// Whether that server marks its columns; see [`marks_columns`].
+    pub marks_columns: bool,
+}
+
+/// Servers of 15.20 keep an option `pg_attver` on every column. Their own `pg_dump` does not write it down; those of other
+/// majors (seen with 16.14 and 18.4) do, and no server of another major takes it.
+fn marks_columns(major: u32, minor: u32) -> bool {
+    major == 15 && minor >= 20
+}
+
+impl Restorable {
+    /// Of what a manifest says: the tools' major, and the server's version as people write it. A version that cannot be
+    /// read is taken for the tools': a dump is never of a newer server.
+    pub fn of(tool_major: u32, server_version: &str) -> Self {
+        let mut numbers = server_version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().ok());
+        let server_major = numbers.next().flatten().unwrap_or(tool_major);
+        let minor = numbers.next().flatten().unwrap_or_default();
+        Self { tool_major, server_major, marks_columns: marks_columns(server_major, minor) }
+    }
+}
+
 /// One installed set of client programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -95,6 +126,46 @@ impl Clients {
     /// The client that can read a save made by tools of this major version.
     pub fn for_save(&self, tool_major: u32) -> Result<&Client, EngineError> {
         self.at_least(tool_major).ok_or_else(|| self.too_old("the save was made by the tools of", tool_major))
+    }
+
+    /// The client that restores a save into a server of this major version: the oldest that can read it, and that says
+    /// nothing the server does not know (docs/operations.md has the whole table).
+    pub fn for_restore(&self, saved: &Restorable, into_major: u32) -> Result<&Client, EngineError> {
+        let incompatible = |message: String| EngineError::new(ErrorCode::RestoreIncompatible, message);
+        if into_major < saved.server_major {
+            return Err(incompatible(format!(
+                "the save is of a server of version {}, this server has version {into_major}",
+                saved.server_major
+            )));
+        }
+        if saved.marks_columns && saved.tool_major != saved.server_major && into_major != saved.server_major {
+            let message = format!(
+                "the save of a server of version {} was made by the tools of version {}, which write down its columns' option pg_attver: only a server of version {} takes that",
+                saved.server_major, saved.tool_major, saved.server_major
+            );
+            let hint = format!("make the save with the client programs of version {}", saved.server_major);
+            return Err(incompatible(message).with_hint(hint));
+        }
+        // The tools that can read it are no older than those that wrote it.
+        if into_major < TRANSACTION_TIMEOUT && saved.tool_major >= TRANSACTION_TIMEOUT {
+            return Err(incompatible(format!(
+                "the save was made by the tools of version {}, whose pg_restore sets transaction_timeout, which a server of version {into_major} does not know",
+                saved.tool_major
+            ))
+            .with_hint(format!("restore into a server of version {TRANSACTION_TIMEOUT} or above, or make the save with older tools")));
+        }
+        let client = self.for_save(saved.tool_major)?;
+        if into_major < TRANSACTION_TIMEOUT && client.major >= TRANSACTION_TIMEOUT {
+            return Err(EngineError::new(
+                ErrorCode::RestoreIncompatible,
+                format!(
+                    "of the PostgreSQL clients on this worker only {} can read the save, and it sets transaction_timeout, which a server of version {into_major} does not know",
+                    client.version()
+                ),
+            )
+            .with_hint(format!("install the client programs of version {}", saved.tool_major)));
+        }
+        Ok(client)
     }
 
     fn at_least(&self, major: u32) -> Option<&Client> {
@@ -181,6 +252,36 @@ mod tests {
         assert!(error.is_permanent());
         assert!(error.to_string().contains("15.20") && error.hint().contains("postgresql-client-17"), "{error:?}");
         assert!(clients(&[]).for_save(15).unwrap_err().to_string().contains("none"));
+    }
+
+    #[test]
+    fn a_restore_takes_tools_that_both_sides_understand() {
+        let all = clients(&[(15, 20), (16, 14), (18, 4)]);
+        let of = |tool_major, server_major| Restorable { tool_major, server_major, marks_columns: server_major == 15 };
+        let major = |saved, into| all.for_restore(&saved, into).map(|client| client.major).map_err(|e| e.code());
+        assert_eq!(major(of(15, 14), 14), Ok(15));
+        assert_eq!(major(of(15, 15), 18), Ok(15));
+        assert_eq!(major(of(16, 14), 15), Ok(16));
+        assert_eq!(major(of(18, 16), 17), Ok(18));
+        assert_eq!(major(of(16, 15), 15), Ok(16));
+        assert_eq!(major(of(16, 15), 16), Err(ErrorCode::RestoreIncompatible));
+        assert_eq!(major(of(18, 15), 15), Err(ErrorCode::RestoreIncompatible));
+        assert_eq!(major(of(16, 16), 15), Err(ErrorCode::RestoreIncompatible));
+        let newest = clients(&[(18, 4)]);
+        assert_eq!(newest.for_restore(&of(15, 15), 18).unwrap().major, 18);
+        let refused = newest.for_restore(&of(15, 15), 15).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::RestoreIncompatible);
+        assert!(refused.hint().contains("15"), "{refused:?}");
+        assert_eq!(clients(&[(15, 20)]).for_restore(&of(16, 16), 16).unwrap_err().code(), ErrorCode::ClientTooOld);
+    }
+
+    #[test]
+    fn versions_of_servers_are_read_from_manifests() {
+        assert_eq!(Restorable::of(16, "15.20 (Debian 15.20-0+deb12u1)").server_major, 15);
+        assert!(Restorable::of(16, "15.20 (Debian 15.20-0+deb12u1)").marks_columns);
+        assert!(!Restorable::of(16, "15.18").marks_columns && !Restorable::of(18, "16.20").marks_columns);
+        assert_eq!(Restorable::of(19, "19beta1").server_major, 19);
+        assert_eq!(Restorable::of(16, "?").server_major, 16);
     }
 
     #[test]

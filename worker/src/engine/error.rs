@@ -24,6 +24,11 @@ pub enum ErrorCode {
     TlsFailed,
     RestoreIncompatible,
     RestoreConflict,
+    TableNotInSave,
+    TablesNotEmpty,
+    DependentObjects,
+    RowsDoNotMatch,
+    OutcomeUnknown,
     TargetChanged,
     InvalidRequest,
     ToolNotStarted,
@@ -110,6 +115,29 @@ impl ErrorCode {
             Self::RestoreConflict => {
                 ("restore_conflict", true, "what the save creates exists there already: restore into an empty database")
             }
+            Self::TableNotInSave => (
+                "table_not_in_save",
+                true,
+                "check schema and name, which are literal and case-sensitive, against the save's list of contents",
+            ),
+            Self::TablesNotEmpty => {
+                ("tables_not_empty", true, "empty the tables first, or restore with mode all, which replaces them")
+            }
+            Self::DependentObjects => (
+                "dependent_objects",
+                true,
+                "drop them first and create them again afterwards, choose their tables too, or restore into another database",
+            ),
+            Self::RowsDoNotMatch => (
+                "rows_do_not_match",
+                true,
+                "rows of other tables refer to rows that the save does not have, or the other way round: restore these tables together; nothing was changed",
+            ),
+            Self::OutcomeUnknown => (
+                "outcome_unknown",
+                true,
+                "compare the tables with the save; empty them and restore again if they are not what it holds",
+            ),
             Self::TargetChanged => (
                 "target_changed",
                 true,

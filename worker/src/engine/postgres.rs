@@ -10,6 +10,8 @@ mod connect;
 mod direct;
 mod dump;
 mod globals;
+pub(crate) mod parts;
+mod preflight;
 mod probe;
 mod restore;
 mod sessions;
@@ -26,13 +28,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
 pub use self::{
+    preflight::{Contents, Finding, Plan, Preflight, Reading, Severity, Target, Would},
     standing::{Existing, Standing},
     swap::{Look, PendingSwap},
 };
 use super::{
     Connection, Created, Creation, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals,
     ProbeReport, Restore, RestoreOptions, Running,
-    clients::{Client, Clients},
+    clients::{Client, Clients, Restorable},
     process::{Launcher, Tool},
     secrets::SecretDir,
 };
@@ -173,11 +176,20 @@ impl Engine for Postgres {
         &self,
         at: &Connection,
         created: &Created,
-        tool_major: u32,
+        saved: &Restorable,
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<Restore, EngineError> {
-        self.start_restore(at, created, tool_major, options, cancel).await
+        self.start_restore(at, created, saved, options, cancel).await
+    }
+
+    async fn can_restore(
+        &self,
+        at: &Connection,
+        saved: &Restorable,
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        self.client_for_restore(at, saved, cancel).await.map(drop)
     }
 
     async fn settle(

@@ -3,6 +3,7 @@
 
 mod direct;
 mod new;
+mod part;
 mod pour;
 mod safety;
 mod source;
@@ -37,7 +38,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     let work = job.target(payload.target_id, Purpose::Restore).await?;
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let source = Source::load(job, payload.save_id).await?;
-    if source.manifest.mode == Mode::Data {
+    if source.manifest.mode == Mode::Data && payload.part.mode != Mode::Data {
         return Err(JobError::abort(
             "save_without_schema",
             "the save holds data without a schema, which a new database cannot take",
@@ -49,9 +50,13 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
         privileges: if payload.privileges == PrivilegePolicy::Keep { Keep::Keep } else { Keep::None },
         replaces: payload.in_place,
     };
+    job.ctx.postgres.can_restore(&at, &source.restorable(), &job.lease.cancel).await?;
     job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     tidy(job, &at).await;
     let restoring = Restoring { job, payload, at, source, options };
+    if part::is_wanted(&restoring) {
+        return part::run(&restoring).await;
+    }
     if payload.in_place { in_place(&restoring).await } else { new::run(&restoring).await }
 }
 

@@ -147,4 +147,19 @@ async fn the_first_installation_keeps_the_store(store: &dyn Store) {
     }
     let refused = require_ours(store, theirs).await.unwrap_err();
     assert_eq!((refused.code(), refused.is_permanent()), ("foreign_installation", true));
+    another_installation_adopts_the_store(store, theirs).await;
+}
+
+async fn another_installation_adopts_the_store(store: &dyn Store, theirs: InstallationId) {
+    let owner = store.marker().await.unwrap().unwrap().installation;
+    let stranger = InstallationId::generate();
+    let refused = store.adopt(stranger, theirs).await.unwrap_err();
+    assert_eq!(*refused.fault(), Fault::Foreign { owner }, "the marker was not the stranger's");
+    assert_eq!(store.marker().await.unwrap().unwrap().installation, owner);
+    assert_eq!(store.adopt(owner, theirs).await.unwrap().installation, theirs);
+    assert_eq!(require_ours(store, theirs).await.unwrap().installation, theirs);
+    assert_eq!(require_ours(store, owner).await.unwrap_err().code(), "foreign_installation");
+    // Of two that adopt from the same owner only the first may think it has.
+    assert_eq!(store.adopt(owner, stranger).await.unwrap_err().code(), "foreign_installation");
+    store.adopt(theirs, owner).await.unwrap();
 }

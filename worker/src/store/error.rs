@@ -78,6 +78,11 @@ impl StoreError {
         Self::new(store, doing, place, fault).because(source)
     }
 
+    /// The store is another installation's.
+    pub fn foreign(store: &Slug, owner: InstallationId) -> Self {
+        Self::new(store, "claiming the store", "", Fault::Foreign { owner })
+    }
+
     pub fn fault(&self) -> &Fault {
         &self.fault
     }

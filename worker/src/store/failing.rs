@@ -95,6 +95,11 @@ impl Store for Failing {
         self.inner.marker().await
     }
 
+    /// An operator's command, no job's.
+    async fn adopt(&self, from: InstallationId, to: InstallationId) -> Result<Marker, StoreError> {
+        self.inner.adopt(from, to).await
+    }
+
     async fn claim(&self, installation: InstallationId) -> Result<Marker, StoreError> {
         failpoint!("store.claim.before");
         let done = self.inner.claim(installation).await;

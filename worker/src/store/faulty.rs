@@ -31,6 +31,7 @@ pub enum Op {
     List,
     Marker,
     Claim,
+    Adopt,
 }
 
 /// What happens instead of, or on top of, the operation.
@@ -191,6 +192,10 @@ impl Store for Faulty {
 
     async fn claim(&self, installation: InstallationId) -> Result<Marker, StoreError> {
         answer(self.before(Op::Claim).await?, self.inner.claim(installation).await)
+    }
+
+    async fn adopt(&self, from: InstallationId, to: InstallationId) -> Result<Marker, StoreError> {
+        answer(self.before(Op::Adopt).await?, self.inner.adopt(from, to).await)
     }
 }
 

@@ -217,11 +217,7 @@ impl Store for FileStore {
         let marker = Marker { installation, created_at: chrono::Utc::now() };
         let temp = self.temp(&UploadRef::generate());
         self.blocking("claiming", String::new(), move |store| {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
-            let renamed = serde_json::to_writer(&mut file, &marker)
-                .map_err(io::Error::other)
-                .and_then(|()| file.sync_all())
-                .and_then(|()| rename_new(&temp, &store.root.join(MARKER)));
+            let renamed = write_new(&temp, &marker).and_then(|()| rename_new(&temp, &store.root.join(MARKER)));
             match renamed {
                 Ok(()) => sync_dir(&store.root),
                 Err(error) => {
@@ -235,6 +231,31 @@ impl Store for FileStore {
         let held = self.marker().await?;
         held.ok_or_else(|| StoreError::new(&self.name, "claiming", MARKER, Fault::Failed))
     }
+
+    async fn adopt(&self, from: InstallationId, to: InstallationId) -> Result<Marker, StoreError> {
+        let held = self.marker().await?;
+        let Some(held) = held else { return Err(StoreError::new(&self.name, "adopting", MARKER, Fault::Missing)) };
+        if held.installation != from {
+            return Err(StoreError::foreign(&self.name, held.installation));
+        }
+        let marker = Marker { installation: to, created_at: chrono::Utc::now() };
+        let temp = self.temp(&UploadRef::generate());
+        self.blocking("adopting", String::new(), move |store| {
+            match write_new(&temp, &marker).and_then(|()| fs::rename(&temp, store.root.join(MARKER))) {
+                Ok(()) => sync_dir(&store.root),
+                Err(error) => fs::remove_file(&temp).and(Err(error)),
+            }
+        })
+        .await?;
+        Ok(marker)
+    }
+}
+
+/// Writes a marker to a file that is not there yet, durably.
+fn write_new(path: &Path, marker: &Marker) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    serde_json::to_writer(&mut file, marker).map_err(io::Error::other)?;
+    file.sync_all()
 }
 
 impl FileStore {

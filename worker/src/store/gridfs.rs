@@ -275,4 +275,17 @@ impl Store for GridFsStore {
         let held = self.marker().await?;
         held.ok_or_else(|| StoreError::new(&self.name, "claiming", "", Fault::Failed))
     }
+
+    async fn adopt(&self, from: InstallationId, to: InstallationId) -> Result<Marker, StoreError> {
+        let doing = "adopting";
+        let expected = doc! { "_id": MARKER_ID, "installation": from.to_string() };
+        let change = doc! { "$set": { "installation": to.to_string(), "created_at": DateTime::now() } };
+        let replaced = self.own.update_one(expected, change).await.map_err(self.error(doing, ""))?;
+        let held = self.marker().await?;
+        match held {
+            Some(marker) if replaced.matched_count == 1 => Ok(marker),
+            Some(marker) => Err(StoreError::foreign(&self.name, marker.installation)),
+            None => Err(StoreError::new(&self.name, doing, "", Fault::Missing)),
+        }
+    }
 }

@@ -12,6 +12,12 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Resp
     let wait = call.query.wait(&call.state)?;
     let seen = find(&call, id, permission).await?;
     let mut tx = call.begin().await?;
+    // What asks for more than its service's operator when it is new asks for it again.
+    match seen.kind.as_str() {
+        "delete" => call.authorize(Permission::SaveDelete, seen.service_id)?,
+        "gc" => call.authorize(Permission::GcRun, None)?,
+        _ => {}
+    }
     // A restore may read a save of another service than the one it writes to.
     if let Some(save) = seen.reads_save_id
         && let Some(save) = saves::get(&mut tx, save).await?

@@ -1,4 +1,5 @@
-//! `POST /v1/saves/{id}/restore`: into a new database, or in place. A job.
+//! `POST /v1/saves/{id}/restore`: into a new database, or in place; all of the save, or a part; or, as a dry run, only a
+//! look at what that would do. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
@@ -10,10 +11,12 @@ use shared::{
     },
     enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
-    job::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy},
+    job::{ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::DatabaseName,
+    save::Mode,
 };
 
+use super::part;
 use crate::{
     audit::Change,
     call::Call,
@@ -33,13 +36,23 @@ pub struct CreateRestore {
     /// In place: keep, unless said otherwise. Else none.
     owner: Option<OwnerPolicy>,
     privileges: Option<PrivilegePolicy>,
-    /// In place only: the name of the database that is replaced.
+    /// In place only: the name of the database that is replaced, or in which tables are.
     confirm: Option<DatabaseName>,
     /// In place only: whether what is there is saved first; yes, unless said otherwise.
     safety: Option<bool>,
     method: Option<Method>,
     /// In place only: hours that the old database is kept after a swap.
     keep_old_hours: Option<u32>,
+    /// Only these tables; empty: everything.
+    #[serde(default)]
+    tables: Vec<TableName>,
+    /// Absent: all that the save has.
+    mode: Option<Mode>,
+    #[serde(default)]
+    extensions: ExtensionPolicy,
+    /// Only look what would happen, and what would fail. Needs no `confirm`.
+    #[serde(default)]
+    dry_run: bool,
     priority: Option<i16>,
 }
 
@@ -48,31 +61,42 @@ pub struct CreateRestore {
 struct Into {
     /// Whose server and restore credential; absent: those of the save's own target.
     target_id: Option<TargetId>,
-    /// The database to create. Absent, or the target's own: in place.
+    /// The database to create; with `confirm` that in which tables are replaced. Absent, or the target's own: in place.
     database: Option<DatabaseName>,
 }
 
 impl CreateRestore {
     /// Where it goes; in place only when it is confirmed.
-    fn place(&self, target: &TargetRow) -> Result<Place, ApiError> {
+    fn place(&self, target: &TargetRow, part: &Part) -> Result<Place, ApiError> {
         match &self.into.database {
+            Some(database) if *database != target.database && self.confirm.is_some() && is_inside(part) => {
+                self.confirmed(database)?;
+                self.without(&[("/safety", self.safety.is_some())])?;
+                self.only_inside()?;
+                Ok(Place::Other(database.clone()))
+            }
             Some(database) if *database != target.database => {
-                let unfit = [
+                if part.mode == Mode::Data {
+                    return Err(ApiError::field("/mode", "rows alone need a database that has the tables: confirm it"));
+                }
+                self.without(&[
                     ("/confirm", self.confirm.is_some()),
                     ("/safety", self.safety.is_some()),
                     ("/method", self.method.is_some()),
                     ("/keep_old_hours", self.keep_old_hours.is_some()),
-                ];
-                if let Some((pointer, _)) = unfit.into_iter().find(|(_, given)| *given) {
-                    return Err(ApiError::field(pointer, "is for a restore in place: a new database replaces nothing"));
-                }
+                ])?;
                 Ok(Place::New(database.clone()))
             }
             _ => {
-                if self.confirm.as_ref() != Some(&target.database) {
-                    let name = target.database.as_str();
-                    let detail = format!("this replaces database {name:?}: say so by naming it here");
-                    return Err(ApiError::field("/confirm", detail));
+                if !self.dry_run {
+                    self.confirmed(&target.database)?;
+                }
+                if is_inside(part) {
+                    self.only_inside()?;
+                } else if !part.is_whole() {
+                    let pointer = if part.mode == Mode::Schema { "/mode" } else { "/extensions" };
+                    let detail = "a whole database is replaced by a whole save: name tables, or a new database";
+                    return Err(ApiError::field(pointer, detail));
                 }
                 let keep_old_s = kept_for(self.keep_old_hours)?.unwrap_or(KEEP_OLD_S);
                 let method = self.method.unwrap_or_default();
@@ -80,6 +104,44 @@ impl CreateRestore {
             }
         }
     }
+
+    /// What exists is changed only when its name was said.
+    fn confirmed(&self, database: &DatabaseName) -> Result<(), ApiError> {
+        if self.confirm.as_ref() == Some(database) {
+            return Ok(());
+        }
+        let detail =
+            format!("this replaces database {:?} or tables in it: say so by naming it here", database.as_str());
+        Err(ApiError::field("/confirm", detail))
+    }
+
+    fn without(&self, unfit: &[(&'static str, bool)]) -> Result<(), ApiError> {
+        match unfit.iter().find(|(_, given)| *given) {
+            Some((pointer, _)) => {
+                Err(ApiError::field(*pointer, "is for a restore in the place of the target's own database"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A part replaces objects inside the database: nothing is swapped or put aside.
+    fn only_inside(&self) -> Result<(), ApiError> {
+        if self.method.is_some_and(|method| method == Method::Swap) {
+            return Err(ApiError::field(
+                "/method",
+                "a part of a save is restored inside the database: it cannot be swapped",
+            ));
+        }
+        if self.keep_old_hours.is_some() {
+            return Err(ApiError::field("/keep_old_hours", "a part of a save puts no database aside"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a part goes into a database that exists, rather than makes one.
+fn is_inside(part: &Part) -> bool {
+    !part.tables.is_empty() || part.mode == Mode::Data
 }
 
 /// Hours in seconds, within bounds.
@@ -110,9 +172,11 @@ pub async fn handle(
     let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
     let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
-    let into = body.place(&target)?;
-    let in_place = matches!(into, Place::Own(_));
-    if in_place {
+    let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
+    let part = part::checked(part, body.mode, save.mode)?;
+    let into = body.place(&target, &part)?;
+    let in_place = !matches!(into, Place::New(_));
+    if in_place && !body.dry_run {
         call.authorize(Permission::SaveReplace, Some(target.service_id))?;
     }
     if target.restore_credential_id.is_none() {
@@ -127,9 +191,18 @@ pub async fn handle(
         into,
         owner: body.owner.unwrap_or(owner),
         privileges: body.privileges.unwrap_or(privileges),
+        part,
     };
-    let job = enqueue::restore(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "target_id": target_id, "database": database, "in_place": in_place });
+    let asked = call.asked(body.priority);
+    let job = if body.dry_run {
+        enqueue::preflight(&mut tx, wanted.job(target_id, &target.database), &asked).await
+    } else {
+        enqueue::restore(&mut tx, wanted, &asked).await
+    };
+    let job = job.map_err(refused)?;
+    let detail = json!({
+        "job_id": job, "target_id": target_id, "database": database, "in_place": in_place, "dry_run": body.dry_run,
+    });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

@@ -5,7 +5,11 @@
 //! as `--compress=0` writes it to a pipe: integers are a sign byte and `int_size` bytes, low byte first; texts are their
 //! length (negative: none) and their bytes. Bytes of rows are skipped, not looked at.
 
+pub(crate) mod toc;
+
 use std::collections::HashSet;
+
+use self::toc::Recorder;
 
 const MAGIC: &[u8] = b"PGDMP";
 /// The first version with a table access method, with a compression algorithm, with a relation kind.
@@ -73,6 +77,10 @@ pub(crate) struct Archive {
     missing: HashSet<i64>,
     fault: Option<&'static str>,
     unknown: bool,
+    /// Bytes read so far.
+    at: u64,
+    /// Where the contents go, if anybody wants them.
+    recorder: Option<Box<Recorder>>,
 }
 
 impl Default for Archive {
@@ -88,6 +96,8 @@ impl Default for Archive {
             missing: HashSet::new(),
             fault: None,
             unknown: false,
+            at: 0,
+            recorder: None,
         }
     }
 }
@@ -98,7 +108,12 @@ impl Archive {
         while self.fault.is_none() && !self.unknown && !bytes.is_empty() {
             if let Step::Skip(left, next) = self.step {
                 let skipped = left.min(bytes.len() as u64);
-                bytes = bytes.get(usize::try_from(skipped).unwrap_or(bytes.len())..).unwrap_or_default();
+                let (text, rest) = bytes.split_at(usize::try_from(skipped).unwrap_or(bytes.len()));
+                if let (Some(recorder), Next::Field(_) | Next::Dependency) = (&mut self.recorder, next) {
+                    recorder.text(text);
+                }
+                bytes = rest;
+                self.at += skipped;
                 self.step = if skipped == left { self.after(next) } else { Step::Skip(left - skipped, next) };
                 continue;
             }
@@ -107,12 +122,14 @@ impl Archive {
                 && let Some((piece, rest)) = bytes.split_at_checked(need)
             {
                 bytes = rest;
+                self.at += need as u64;
                 self.take(piece);
                 continue;
             }
             let (piece, rest) = bytes.split_at(bytes.len().min(need - self.partial.len()));
             self.partial.extend_from_slice(piece);
             bytes = rest;
+            self.at += piece.len() as u64;
             if self.partial.len() == need {
                 let whole = std::mem::take(&mut self.partial);
                 self.take(&whole);
@@ -162,7 +179,11 @@ impl Archive {
             (Step::Int(meaning), _) => self.int(meaning, integer(piece)),
             (Step::Offset, _) => {
                 self.entries -= 1;
-                if self.entries > 0 { Step::Int(Int::DumpId) } else { Step::Block }
+                let ended = self.entries <= 0;
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.entry(ended.then_some(self.at));
+                }
+                if ended { Step::Block } else { Step::Int(Int::DumpId) }
             }
             (Step::Block, [kind @ (DATA | BLOBS)]) => Step::Int(Int::BlockId(*kind)),
             _ => self.broken("its archive holds something that no archive holds"),
@@ -180,16 +201,33 @@ impl Archive {
             }
             Int::DumpId => {
                 self.id = value;
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.begin(value);
+                }
                 Step::Int(Int::HadDumper)
             }
             Int::HadDumper => {
                 if value != 0 {
                     self.missing.insert(self.id);
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.had_dumper();
+                    }
                 }
                 Step::Int(Int::Field(0))
             }
-            Int::Field(n @ (SECTION | KIND)) => self.after(Next::Field(n)),
-            Int::Field(n) => self.skip(value, Next::Field(n)),
+            Int::Field(n @ (SECTION | KIND)) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.number(n, value);
+                }
+                self.after(Next::Field(n))
+            }
+            Int::Field(n) => {
+                if let (Some(recorder), DROP) = (&mut self.recorder, n) {
+                    let start = self.at - (1 + self.int_size as u64);
+                    recorder.drop_at(start..self.at + u64::try_from(value).unwrap_or(0));
+                }
+                self.skip(value, Next::Field(n))
+            }
             // Dependencies end with a text that is none.
             Int::Dependency if value < 0 => Step::Offset,
             Int::Dependency => self.skip(value, Next::Dependency),
@@ -197,15 +235,16 @@ impl Archive {
                 if !self.missing.remove(&value) {
                     return self.broken("its archive holds data that its table of contents does not announce");
                 }
+                self.id = value;
                 Step::Int(if kind == BLOBS { Int::LargeObject } else { Int::Chunk(DATA) })
             }
-            Int::LargeObject if value == 0 => Step::Block,
+            Int::LargeObject if value == 0 => self.block_ended(),
             Int::LargeObject => Step::Int(Int::Chunk(BLOBS)),
             Int::Chunk(kind) if value == 0 => {
                 if kind == BLOBS {
                     Step::Int(Int::LargeObject)
                 } else {
-                    Step::Block
+                    self.block_ended()
                 }
             }
             Int::Chunk(_) if value < 0 => self.broken("its archive holds a block of negative length"),
@@ -213,14 +252,28 @@ impl Archive {
         }
     }
 
-    fn skip(&self, length: i64, next: Next) -> Step {
+    fn block_ended(&mut self) -> Step {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.block_ended(self.id, self.at);
+        }
+        Step::Block
+    }
+
+    fn skip(&mut self, length: i64, next: Next) -> Step {
         match u64::try_from(length) {
             Ok(length @ 1..) => Step::Skip(length, next),
             _ => self.after(next),
         }
     }
 
-    fn after(&self, next: Next) -> Step {
+    fn after(&mut self, next: Next) -> Step {
+        if let Some(recorder) = &mut self.recorder {
+            match next {
+                Next::Field(n) if n != SECTION && n != KIND => recorder.field(n),
+                Next::Dependency => recorder.dependency(),
+                _ => {}
+            }
+        }
         Step::Int(match next {
             // Database, server version, tool version.
             Next::HeadText(3) => Int::Entries,
@@ -241,7 +294,14 @@ impl Archive {
 
 /// The fields of an entry in order: table oid, oid, tag, description, section, definition, drop and copy statements,
 /// schema, tablespace, access method, relation kind, owner, with oids.
+const CATALOG: u8 = 0;
+const OID: u8 = 1;
+const TAG: u8 = 2;
+const DESCRIPTION: u8 = 3;
 const SECTION: u8 = 4;
+const DEFINITION: u8 = 5;
+const DROP: u8 = 6;
+const SCHEMA: u8 = 8;
 const TABLESPACE: u8 = 9;
 const TABLE_AM_NAME: u8 = 10;
 const KIND: u8 = 11;

@@ -85,7 +85,7 @@ const WORDS: &[(ErrorCode, &[&str])] = &[
         ],
     ),
     (ErrorCode::TableMissing, &["no matching tables were found", "no matching schemas were found"]),
-    (ErrorCode::RestoreIncompatible, &["unrecognized configuration parameter"]),
+    (ErrorCode::RestoreIncompatible, &["unrecognized configuration parameter", "unrecognized parameter \""]),
     (
         ErrorCode::ExtensionMissing,
         &["could not open extension control file", "Could not open extension control file", "is not available"],
@@ -126,6 +126,9 @@ const WORDS: &[(ErrorCode, &[&str])] = &[
             "corrupt",
         ],
     ),
+    (ErrorCode::TablesNotEmpty, &[super::parts::NOT_EMPTY]),
+    (ErrorCode::RowsDoNotMatch, &["violates foreign key constraint"]),
+    (ErrorCode::DependentObjects, &["because other objects depend on it", "because it is required by"]),
     (ErrorCode::RestoreConflict, &["already exists"]),
 ];
 

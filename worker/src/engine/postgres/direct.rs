@@ -6,7 +6,7 @@ use sqlx::postgres::types::Oid;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Connection, EngineError, Restore, RestoreOptions},
+    super::{Connection, EngineError, Restorable, Restore, RestoreOptions},
     Postgres, classify,
     connect::{connect, query},
     not_started,
@@ -22,11 +22,11 @@ impl Postgres {
         &self,
         at: &Connection,
         database: &DatabaseName,
-        tool_major: u32,
+        saved: &Restorable,
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<Restore, EngineError> {
-        let client = self.clients.for_save(tool_major)?;
+        let client = self.client_for_restore(at, saved, cancel).await?;
         let mut tool = self.tool(at, Some(database), client, "pg_restore")?;
         tool.piped_stdin = true;
         tool.args = arguments(database, options);

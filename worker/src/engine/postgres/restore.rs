@@ -39,22 +39,43 @@ pub(super) use self::{
     settle::settle,
 };
 use super::{
-    super::{Connection, Created, EngineError, Keep, Restore, RestoreOptions},
+    super::{
+        Connection, Created, EngineError, Keep, Restore, RestoreOptions,
+        clients::{Client, Restorable},
+    },
     Postgres, classify,
-    connect::{conninfo, query},
+    connect::{cancellable, connect, conninfo, query},
     not_started,
 };
 
 impl Postgres {
+    /// The tools for a save and this server.
+    pub(super) async fn client_for_restore(
+        &self,
+        at: &Connection,
+        saved: &Restorable,
+        cancel: &CancellationToken,
+    ) -> Result<&Client, EngineError> {
+        let asked = async {
+            let mut session = connect(at, &at.maintenance_database).await?;
+            sqlx::query_scalar::<_, i32>("SELECT current_setting('server_version_num')::int")
+                .fetch_one(&mut session)
+                .await
+                .map_err(query("asking for the server's version"))
+        };
+        let version = cancellable(cancel, asked).await?;
+        self.clients.for_restore(saved, u32::try_from(version).unwrap_or_default() / 10_000)
+    }
+
     pub(super) async fn start_restore(
         &self,
         at: &Connection,
         created: &Created,
-        tool_major: u32,
+        saved: &Restorable,
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<Restore, EngineError> {
-        let client = self.clients.for_save(tool_major)?;
+        let client = self.client_for_restore(at, saved, cancel).await?;
         let mut tool = self.tool(at, Some(&created.database), client, "pg_restore")?;
         tool.piped_stdin = true;
         tool.args = arguments(&created.database, options);

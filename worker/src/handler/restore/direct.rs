@@ -33,7 +33,7 @@ async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<crate::str
     let (engine, cancel, database) = (&job.ctx.postgres, &job.lease.cancel, &payload.database);
     let stored = pour::open(job, source, store).await?;
     let before = engine.evidence(at, database).await?;
-    let restore = engine.start_direct(at, database, source.manifest.tool_major, options, cancel).await?;
+    let restore = engine.start_direct(at, database, &source.restorable(), options, cancel).await?;
     let result = json!({ "database": database, "save_id": source.manifest.save, "method": "direct" });
     let release = async {
         let step = Step::Direct { database: database.clone(), before };

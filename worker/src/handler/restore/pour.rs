@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shared::failpoint;
+use tokio::{io::AsyncWrite, process::ChildStdin};
 
 use super::{Attempt, Job, JobError, Source};
 use crate::{
@@ -16,19 +17,34 @@ pub(super) async fn open(job: &Job, source: &Source, store: &dyn Store) -> Resul
     store.read(&source.object.key, &job.lease.cancel).await.map_err(|error| Attempt::Copy(error.into()))
 }
 
-/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict. `release` is awaited when everything has matched, before the last block.
+/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict. `release` is awaited when everything has
+/// matched, before the last block.
 pub(super) async fn pour(
     job: &Job,
     source: &Source,
     store: &dyn Store,
     stored: ByteStream,
+    restore: Restore,
+    release: impl Future<Output = Result<(), JobError>> + Send,
+) -> Result<Restored, Attempt> {
+    pour_through(job, source, store, stored, restore, |writer| writer, release).await
+}
+
+/// As [`pour`], with something between the bytes and the tool.
+pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
+    job: &Job,
+    source: &Source,
+    store: &dyn Store,
+    stored: ByteStream,
     mut restore: Restore,
+    through: impl FnOnce(ChildStdin) -> W + Send,
     release: impl Future<Output = Result<(), JobError>> + Send,
 ) -> Result<Restored, Attempt> {
     let Some(writer) = restore.writer() else {
         return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
     };
     failpoint!("restore.tool.started");
+    let writer = through(writer);
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
     let mut withheld = None;
     let release = async {

@@ -12,7 +12,11 @@ use shared::{
 };
 
 use super::{Attempt, Job, JobError};
-use crate::{engine::DatabaseProperties, store::Store, stream::Expected};
+use crate::{
+    engine::{DatabaseProperties, Restorable},
+    store::Store,
+    stream::Expected,
+};
 
 /// A save that can be read.
 #[derive(Debug)]
@@ -70,6 +74,11 @@ impl Source {
         })?;
         let object = dump_object(&manifest)?.clone();
         Ok(Self { expected: expected(&object)?, object, properties, manifest, copies })
+    }
+
+    /// What decides which tools and servers can take it.
+    pub(super) fn restorable(&self) -> Restorable {
+        Restorable::of(self.manifest.tool_major, &self.manifest.server_version)
     }
 
     /// The copies, to be tried one after another as long as another may help.

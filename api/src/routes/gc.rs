@@ -1,0 +1,3 @@
+//! Collections of what dead attempts left in the stores.
+
+pub mod create;

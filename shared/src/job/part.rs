@@ -1,0 +1,38 @@
+//! Which part of a save is restored.
+
+use serde::{Deserialize, Serialize};
+
+use super::TableName;
+use crate::save::Mode;
+
+/// What becomes of the save's extensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExtensionPolicy {
+    /// They are created where they are missing, and the restore fails where that is not possible.
+    #[default]
+    Require,
+    /// They are left out: what needs them finds them there, or fails.
+    Skip,
+}
+
+/// A part of a save; the default is all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Only these tables, with all that belongs to them; empty: everything.
+    #[serde(default)]
+    pub tables: Vec<TableName>,
+    /// Both halves, the structure alone, or the rows alone.
+    #[serde(default)]
+    pub mode: Mode,
+    #[serde(default)]
+    pub extensions: ExtensionPolicy,
+}
+
+impl Part {
+    /// Whether it is the whole save.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.tables.is_empty() && self.mode == Mode::All && self.extensions == ExtensionPolicy::Require
+    }
+}

@@ -1,0 +1,174 @@
+//! What a restore would do and what would keep it from it, without doing anything: the engine looks at the server, this
+//! adds what is known of the save and how long it would take.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use serde_json::json;
+use shared::{
+    db::{rates, saves, work::Purpose},
+    id::{SaveId, ServerId},
+    job::PreflightJob,
+    manifest::Manifest,
+    name::{Slug, StoreKey},
+    save::{CopyState, Mode, SaveState},
+};
+
+use super::{Done, Job, JobError};
+use crate::{
+    engine::{
+        DatabaseProperties,
+        postgres::{Contents, Finding, Plan, Reading, Severity},
+    },
+    store::Store,
+};
+
+type Copies = Vec<(Slug, Arc<dyn Store>)>;
+
+/// Looks and reports. What would fail is part of the answer, not a failure.
+pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
+    job.phase("looking").await?;
+    let restore = &payload.restore;
+    let work = job.target(restore.target_id, Purpose::Restore).await?;
+    let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
+    let (manifest, copies) = load(job, restore.save_id).await?;
+    let mut problems = Vec::new();
+    if manifest.mode == Mode::Data {
+        problems.push(error(
+            "save_without_schema",
+            "the save holds data without a schema",
+            "Restore a save of mode all.",
+        ));
+    }
+    if copies.is_empty() {
+        problems.push(error(
+            "no_copy",
+            "the save has no good copy in a store of this worker",
+            "Start a worker that has the store, or choose another save.",
+        ));
+    }
+    let properties: DatabaseProperties = serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
+        JobError::abort(
+            "manifest_unreadable",
+            format!("the manifest's database properties cannot be read: {e}"),
+            "Use a newer version.",
+        )
+    })?;
+    let contents = match contents(job, &manifest, &copies).await {
+        Ok(contents) => Some(contents),
+        Err(JobError::Stopped) => return Err(JobError::Stopped),
+        Err(error) => {
+            problems.push(Finding {
+                code: "contents_unknown",
+                severity: Severity::Warning,
+                message: format!("the dump's list of contents could not be read: {error}"),
+                hint: "Extensions, roles, locks and dependants were not looked at. Look at the store.",
+            });
+            None
+        }
+    };
+    let plan = Plan { manifest: &manifest, properties: &properties, restore, contents: contents.as_ref() };
+    let report = job.ctx.postgres.preflight(&at, plan, &job.lease.cancel).await?;
+    problems.extend(report.problems.iter().cloned());
+    problems.sort_by_key(|finding| finding.severity);
+
+    let raw_bytes: u64 = manifest.objects.iter().map(|object| object.raw_bytes).sum();
+    let (expected_duration_s, based_on) = expected(job, work.server_id, restore.save_id, raw_bytes).await?;
+    let mut would = json!(report.would);
+    let kept = report.would.keep_old_s.map(|kept| {
+        let took = Duration::try_from_secs_f64(expected_duration_s.unwrap_or_default()).unwrap_or_default();
+        chrono::Utc::now() + took + Duration::from_secs(kept.into())
+    });
+    would["keep_old_until"] = json!(kept);
+    Ok(Done::Plain(json!({
+        "would": would,
+        "would_fail": problems.first().is_some_and(|problem| problem.severity == Severity::Error),
+        "problems": problems,
+        "server_version": report.server_version,
+        "save": {
+            "raw_bytes": raw_bytes, "stored_bytes": manifest.objects.iter().map(|object| object.stored_bytes).sum::<u64>(),
+            "inventory": manifest.inventory, "server_version": manifest.server_version, "tool_major": manifest.tool_major,
+        },
+        "target": report.target,
+        "estimates": "bytes and rows of the target are the server's statistics, the duration is by what was measured before",
+        "expected_duration_s": expected_duration_s,
+        "expected_duration_based_on": based_on,
+    })))
+}
+
+async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Copies), JobError> {
+    let mut conn = job.ctx.pool.acquire().await?;
+    let save = saves::get(&mut conn, id).await?;
+    let available = save.filter(|save| save.state == SaveState::Available).and_then(|save| save.manifest);
+    let Some(manifest) = available else {
+        let message = format!("save {id} is not available any more");
+        return Err(JobError::abort("save_not_available", message, "Choose another save."));
+    };
+    let mut copies = Vec::new();
+    for copy in saves::copies(&mut conn, id).await? {
+        if copy.state == CopyState::Good
+            && let Ok(name) = Slug::parse(copy.store)
+            && let Some(store) = job.ctx.stores.get(&name)
+        {
+            copies.push((name, Arc::clone(store)));
+        }
+    }
+    Ok((manifest.0, copies))
+}
+
+/// The dump's contents, from the head of the first copy that can be read. Whether the bytes are good, only a whole reading
+/// tells.
+async fn contents(job: &Job, manifest: &Manifest, copies: &Copies) -> Result<Contents, JobError> {
+    let unreadable = |why: String| JobError::abort("contents_unknown", why, "Look at the store.");
+    let object = manifest.objects.iter().find(|object| object.part.starts_with("dump."));
+    let Some(object) = object else { return Err(unreadable("the manifest names no dump".to_owned())) };
+    let mut failed = unreadable("there is no copy".to_owned());
+    for (name, store) in copies {
+        match head(job, store.as_ref(), &object.key).await {
+            Ok(contents) => return Ok(contents),
+            Err(JobError::Stopped) => return Err(JobError::Stopped),
+            Err(error) => {
+                tracing::warn!(store = %name, error = %shared::telemetry::Causes(&error), "the head of this copy cannot be read");
+                failed = error;
+            }
+        }
+    }
+    Err(failed)
+}
+
+async fn head(job: &Job, store: &dyn Store, key: &StoreKey) -> Result<Contents, JobError> {
+    let unreadable =
+        |error: std::io::Error| JobError::abort("contents_unknown", error.to_string(), "Look at the store.");
+    let mut stored = store.read(key, &job.lease.cancel).await?;
+    let mut reading = Reading::begin().map_err(unreadable)?;
+    while let Some(bytes) = stored.try_next().await? {
+        if let Some(contents) = reading.feed(&bytes).map_err(unreadable)? {
+            return Ok(contents);
+        }
+    }
+    Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Seconds, and what they stand on.
+async fn expected(
+    job: &Job,
+    server: ServerId,
+    save: SaveId,
+    raw_bytes: u64,
+) -> Result<(Option<f64>, serde_json::Value), JobError> {
+    let mut conn = job.ctx.pool.acquire().await?;
+    let (rate, of) = match rates::of_restores(&mut conn, server).await? {
+        Some(rate) => (Some(rate), "restores on this server"),
+        None => {
+            (rates::of_backup(&mut conn, save).await?, "the backup of this save, as no restore on this server is known")
+        }
+    };
+    let Some(rate) = rate else { return Ok((None, json!(null))) };
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let seconds = raw_bytes as f64 / rate.bytes_per_s;
+    Ok((Some(seconds), json!({ "bytes_per_s": rate.bytes_per_s.round(), "jobs": rate.jobs, "of": of })))
+}
+
+fn error(code: &'static str, message: &str, hint: &'static str) -> Finding {
+    Finding { code, severity: Severity::Error, message: message.to_owned(), hint }
+}

@@ -1,0 +1,182 @@
+//! A part of a save (design §8): some tables, the structure or the rows alone. The whole copy is read and checked before a
+//! tool starts; the list for the tool comes from what was read. On the second reading the tool gets all but the last byte
+//! that it needs until the whole has been checked again, so that nothing is committed of a copy that is not what was saved.
+
+use serde_json::json;
+use shared::{job::ExtensionPolicy, save::Mode};
+
+use super::{Attempt, Done, JobError, Restoring, pour, safety, stage};
+use crate::{
+    engine::{
+        Creation, Engine as _,
+        postgres::{
+            Postgres,
+            archive::{
+                Archive,
+                toc::{Toc, TocError},
+            },
+            parts::{Half, Part, Wanted, gate::Gate},
+        },
+    },
+    store::Store,
+    stream::{self, Restored, StreamError},
+};
+
+/// Whether only this way of restoring gives what is asked for.
+pub(super) fn is_wanted(restoring: &Restoring<'_>) -> bool {
+    !restoring.payload.part.is_whole()
+}
+
+/// Restores from the first copy that proves good.
+pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
+    let Restoring { payload, source, .. } = restoring;
+    let wanted = Wanted {
+        tables: payload.part.tables.iter().map(|t| (t.schema.to_string(), t.table.to_string())).collect(),
+        half: match payload.part.mode {
+            Mode::All => Half::Both,
+            Mode::Schema => Half::Structure,
+            Mode::Data => Half::Rows,
+        },
+        skip_extensions: payload.part.extensions == ExtensionPolicy::Skip,
+    };
+    if source.manifest.mode == Mode::Data && wanted.half != Half::Rows {
+        let message = "the save holds rows without their tables";
+        return Err(JobError::abort(
+            "save_without_schema",
+            message,
+            "Restore it with mode data into tables that exist.",
+        ));
+    }
+    if source.manifest.mode == Mode::Schema && wanted.half == Half::Rows {
+        return Err(JobError::abort("save_without_rows", "the save holds no rows", "Choose a save of mode all."));
+    }
+    if let Some(save) = payload.safety_save_id {
+        safety::save(restoring, save).await?;
+    }
+    let mut tries = source.tries()?;
+    let done = loop {
+        let tried = if payload.in_place {
+            into_existing(restoring, &wanted, tries.store()).await.map(Some)
+        } else {
+            into_new(restoring, &wanted, tries.store()).await
+        };
+        match tried {
+            Ok(done) => break done,
+            Err(attempt) => tries.failed(attempt)?,
+        }
+    };
+    let Some((restored, part, warnings)) = done else { return Ok(super::new::adopted(restoring)) };
+    let (store, damaged) = tries.succeeded();
+    let Restored { raw_bytes, stored_bytes, stages, bottleneck } = restored;
+    Ok(Done::Plain(json!({
+        "database": payload.database, "save_id": source.manifest.save, "store": store, "raw_bytes": raw_bytes,
+        "stored_bytes": stored_bytes, "stages": stages, "bottleneck": bottleneck, "warnings": warnings,
+        "damaged_copies": damaged, "restored_entries": part.list.len(),
+    })))
+}
+
+/// Reads the whole copy, and what it says that it holds.
+async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, Attempt> {
+    let Restoring { job, source, .. } = restoring;
+    job.phase("checking").await?;
+    let stored = pour::open(job, source, store).await?;
+    let (progress, watched) = job.watch(Some(source.object.raw_bytes));
+    let mut archive = Reader(Archive::recording());
+    let read = stream::restore(stored, source.expected, &mut archive, progress, &job.lease.cancel).await;
+    drop(watched);
+    read.map_err(|error| match error {
+        StreamError::Corrupt { .. } | StreamError::Store(_) => Attempt::Copy(error.into()),
+        error => error.into(),
+    })?;
+    archive.0.contents().map_err(|error| {
+        let code = if matches!(error, TocError::Unknown(_)) { "format_unsupported" } else { "archive_broken" };
+        let hint = "Choose another save: this one is stored as it was made, and was not made well.";
+        Attempt::Job(JobError::abort(code, error.to_string(), hint))
+    })
+}
+
+type Filled = (Restored, Part, Vec<String>);
+
+/// Gives the tool what it needs of the copy.
+async fn fill(
+    restoring: &Restoring<'_>,
+    database: &shared::name::DatabaseName,
+    part: &Part,
+    store: &dyn Store,
+) -> Result<Restored, Attempt> {
+    let Restoring { job, at, source, options, .. } = restoring;
+    let stored = pour::open(job, source, store).await?;
+    job.phase("restoring").await?;
+    let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
+    let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
+    // Fenced: whoever lost the lease while the bytes were checked lets nothing be committed.
+    let release = job.phase("finishing");
+    pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release).await
+}
+
+async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Filled, Attempt> {
+    let Restoring { job, payload, at, .. } = restoring;
+    let toc = contents(restoring, store).await?;
+    let again = job.lease.fence.epoch > 1;
+    let engine = &job.ctx.postgres;
+    let part = engine.part_for_existing(at, &payload.database, &toc, wanted, again, &job.lease.cancel).await?;
+    let restored = fill(restoring, &payload.database, &part, store).await?;
+    let warnings = part.warnings.clone();
+    Ok((restored, part, warnings))
+}
+
+/// None: an older attempt of this job had published it.
+async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Option<Filled>, Attempt> {
+    let Restoring { job, payload, at, source, options, .. } = restoring;
+    let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
+    let toc = contents(restoring, store).await?;
+    let part = Postgres::part_for_new(&toc, wanted)?;
+    let created = match engine.create(at, &payload.database, &source.properties, options, cancel).await? {
+        Creation::New(created) => created,
+        Creation::Finished => return Ok(None),
+    };
+    let filled = async {
+        let restored = fill(restoring, created.database(), &part, store).await?;
+        job.phase("settling").await?;
+        let mut warnings = part.warnings.clone();
+        warnings.extend(engine.settle(at, &created, &source.properties, options, cancel).await?);
+        engine.publish(at, &created, &source.properties).await?;
+        Ok::<_, Attempt>((restored, warnings))
+    };
+    match filled.await {
+        Ok((restored, warnings)) => Ok(Some((restored, part, warnings))),
+        Err(error) => {
+            stage::discard(restoring, created).await;
+            Err(error)
+        }
+    }
+}
+
+/// Where an archive goes that is only read.
+#[derive(Debug)]
+struct Reader(Archive);
+
+impl tokio::io::AsyncWrite for Reader {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        self.0.feed(bytes);
+        std::task::Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
