@@ -48,7 +48,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) async fn start(seed: u64) -> Self {
-        let mut app = App::spawn().await;
+        let mut app = App::spawn_for_hours().await;
         let listener = Listener::open().await;
         let (mut sources, mut targets) = (Vec::new(), Vec::new());
         for (n, stores) in [json!(["disk"]), json!(["grid"]), json!(["disk", "grid"])].into_iter().enumerate() {
