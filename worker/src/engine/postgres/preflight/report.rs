@@ -126,13 +126,6 @@ pub struct Preflight {
     pub problems: Vec<Finding>,
 }
 
-impl Preflight {
-    /// The first thing that would make the restore fail.
-    pub fn error(&self) -> Option<&Finding> {
-        self.problems.first().filter(|finding| finding.severity == Severity::Error)
-    }
-}
-
 /// `a, b and 3 more`
 pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     const SHOWN: usize = 10;
