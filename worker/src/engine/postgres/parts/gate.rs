@@ -35,7 +35,16 @@ impl<'a, W> Gate<'a, W> {
         let mut patches = part.patches.clone();
         patches.sort_by_key(|patch| patch.range.start);
         let mut patches = patches.into_iter();
-        Self { inner, patch: patches.next(), patches, replaced: 0, at: 0, hold: part.hold, held: None, release: Some(Box::pin(release)) }
+        Self {
+            inner,
+            patch: patches.next(),
+            patches,
+            replaced: 0,
+            at: 0,
+            hold: part.hold,
+            held: None,
+            release: Some(Box::pin(release)),
+        }
     }
 
     /// How many bytes from here on are of one kind, at most `most`.
