@@ -113,9 +113,9 @@ pub(super) async fn require(
     };
     let plan = Plan { manifest: &manifest, properties, restore, contents: contents.as_ref(), capacity };
     let report = job.ctx.postgres.preflight(at, plan, &job.lease.cancel).await?;
-    let sure = |finding: &&Finding| finding.severity == Severity::Error && finding.code != "sessions_cannot_be_ended";
-    match report.problems.iter().find(sure) {
-        Some(found) => Err(JobError::abort(found.code, found.message.clone(), found.hint)),
+    let sure = |finding: &Finding| finding.severity == Severity::Error && finding.code != "sessions_cannot_be_ended";
+    match report.problems.into_iter().find(sure) {
+        Some(found) => Err(JobError::abort(found.code, found.message, found.hint)),
         None => Ok(()),
     }
 }
