@@ -175,8 +175,8 @@ impl Lane {
         }
         for worker in &self.workers {
             let log = worker.log();
-            let started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let port = started.filter_map(|line| line["port"].as_str().map(ToOwned::to_owned)).next();
+            let mut started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let port = started.find_map(|line| line["port"].as_str().map(ToOwned::to_owned));
             if let Some(port) = port {
                 let answer = Client::new(format!("http://{port}")).get("/readyz").await;
                 self.spy.look("a health port", &answer.text);
