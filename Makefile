@@ -11,7 +11,7 @@ WITH_STACK := eval "$$($(STACK) env)";
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: up ## back up and restore a realistic auction system, end to end (SCALE=1 is about 200 MB)
+demo: up ## back up, restore, damage, restore in place and undo a realistic auction system (SCALE=1 is about 200 MB)
 	@$(WITH_STACK) tests/demo/run
 
 test: up ## every test, on the real servers of the stack
