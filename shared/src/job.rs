@@ -17,7 +17,7 @@ pub use backup::{BackupJob, TableName};
 pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
-pub use journal::{Evidence, Journal, Placed, Step, Swap};
+pub use journal::{Journal, Placed, Step, Swap};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;

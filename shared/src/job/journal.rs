@@ -28,23 +28,13 @@ pub struct Swap {
     pub kept_id: Option<KeptId>,
 }
 
-/// The relations of a database before a transaction that replaces them, by their oids: a committed one has made them anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    pub relations: Vec<u32>,
-}
-
 /// What is about to be made final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     Swap(Swap),
-    /// The last block is about to be given to a restore tool that works inside the database, in one transaction.
-    Direct {
-        database: DatabaseName,
-        before: Evidence,
-    },
-    /// The same, of a tool whose transaction is known: the server tells what became of it.
+    /// A restore tool that works inside the database is about to get what it needs to commit its transaction: the server
+    /// tells what became of that.
     Transaction {
         database: DatabaseName,
         /// The whole transaction id (`xid8`) in digits.

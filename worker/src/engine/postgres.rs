@@ -7,7 +7,6 @@
 pub(crate) mod archive;
 pub(crate) mod classify;
 mod connect;
-mod direct;
 mod dump;
 mod globals;
 pub(crate) mod parts;

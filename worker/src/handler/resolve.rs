@@ -26,17 +26,6 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
     ended.map_err(|error| undecided(error.into()))?;
     match &journal.step {
         Step::Swap(swap) => of_swap(job, &at, swap, journal).await,
-        Step::Direct { database, before } => {
-            let committed = job.ctx.postgres.was_committed(&at, database, before).await;
-            if committed.map_err(|error| undecided(error.into()))? {
-                return Ok(Done::Plain(resolved(journal)));
-            }
-            Err(JobError::abort(
-                "restore_not_done",
-                "the worker ended before the restore was committed; the database is as it was",
-                "Start the restore again.",
-            ))
-        }
         Step::Transaction { database, id } => {
             let ended = job.ctx.postgres.transaction_ended(&at, database, id).await;
             match ended.map_err(|error| undecided(error.into()))? {

@@ -19,6 +19,7 @@ mod replace;
 mod rows;
 mod survey;
 mod transaction;
+mod whole;
 
 use std::collections::HashSet;
 
@@ -74,6 +75,8 @@ pub(crate) struct Part {
     pub(crate) holds_in_data: bool,
     /// Whether the drop statements are run.
     pub(crate) clean: bool,
+    /// Whether the tool makes them pass over what is not there.
+    pub(crate) if_exists: bool,
     /// What the operator should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -97,6 +100,7 @@ impl Part {
             hold: end.saturating_sub(1),
             holds_in_data: last_block.is_some(),
             clean: before.is_some(),
+            if_exists: false,
             warnings,
         })
     }
@@ -111,6 +115,17 @@ impl Postgres {
     /// What of a save goes into a new database.
     pub(crate) fn part_for_new(toc: &Toc, wanted: &Wanted) -> Result<Part, EngineError> {
         new::plan(&Graph::of(toc), wanted)
+    }
+
+    /// The whole of a save into a database that exists, after a look at it.
+    pub(crate) async fn all_for_existing(
+        &self,
+        at: &Connection,
+        database: &DatabaseName,
+        toc: &Toc,
+        cancel: &CancellationToken,
+    ) -> Result<Part, EngineError> {
+        cancellable(cancel, whole::plan(at, database, &Graph::of(toc))).await
     }
 
     /// What of a save goes into a database that exists, after a look at it. `again`: an earlier attempt may have done it.
@@ -154,6 +169,9 @@ impl Postgres {
         }
         if part.clean {
             tool.args.push("--clean".into());
+        }
+        if part.if_exists {
+            tool.args.push("--if-exists".into());
         }
         if options.owner == Keep::None {
             tool.args.push("--no-owner".into());

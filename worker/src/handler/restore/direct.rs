@@ -1,15 +1,17 @@
-//! In place without a second database: one transaction of the restore tool inside the target. The last block is held back
-//! until every digest has matched and the journal is written; with it the tool commits.
+//! In place without a second database: one transaction of the restore tool inside the target replaces what the save holds.
+//! The copy is read and checked as a whole before; then the last byte that the tool needs is held back until the whole has
+//! been checked again and the tool's transaction stands in the journal.
 
 use serde_json::json;
-use shared::job::{Journal, Step};
 
-use super::{Attempt, Done, JobError, Restoring, pour};
-use crate::store::Store;
+use super::{
+    Attempt, Done, JobError, Restoring,
+    part::{Release, contents, fill},
+};
+use crate::{store::Store, stream::Restored};
 
 pub(super) async fn run(restoring: &Restoring<'_>, why: &str) -> Result<Done, JobError> {
-    let Restoring { job, payload, source, .. } = restoring;
-    job.phase("restoring").await?;
+    let Restoring { payload, source, .. } = restoring;
     let mut tries = source.tries()?;
     let restored = loop {
         match once(restoring, tries.store()).await {
@@ -28,22 +30,9 @@ pub(super) async fn run(restoring: &Restoring<'_>, why: &str) -> Result<Done, Jo
     })))
 }
 
-async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<crate::stream::Restored, Attempt> {
-    let Restoring { job, payload, at, source, options, .. } = restoring;
-    let (engine, cancel, database) = (&job.ctx.postgres, &job.lease.cancel, &payload.database);
-    let stored = pour::open(job, source, store).await?;
-    let before = engine.evidence(at, database).await?;
-    let restore = engine.start_direct(at, database, &source.restorable(), options, cancel).await?;
-    let result = json!({ "database": database, "save_id": source.manifest.save, "method": "direct" });
-    let release = async {
-        let step = Step::Direct { database: database.clone(), before };
-        job.commit_point(&Journal { step, result }).await
-    };
-    pour::pour(job, source, store, stored, restore, release).await.map_err(|attempt| match attempt {
-        // After the journal nothing is tried again: the tool's own verdict is that it rolled back.
-        Attempt::Job(JobError::Retry(problem)) | Attempt::Copy(JobError::Retry(problem)) if job.is_committing() => {
-            Attempt::Job(JobError::unknown(problem.message))
-        }
-        other => other,
-    })
+async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Restored, Attempt> {
+    let Restoring { job, payload, at, .. } = restoring;
+    let toc = contents(restoring, store).await?;
+    let part = job.ctx.postgres.all_for_existing(at, &payload.database, &toc, &job.lease.cancel).await?;
+    fill(restoring, &payload.database, &part, store, Release::Journalled).await
 }

@@ -81,7 +81,7 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
 }
 
 /// Reads the whole copy, and what it says that it holds.
-async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, Attempt> {
+pub(super) async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, Attempt> {
     let Restoring { job, source, .. } = restoring;
     job.phase("checking").await?;
     let stored = pour::open(job, source, store).await?;
@@ -102,7 +102,7 @@ async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, A
 
 /// What is done at the last moment in which nothing can have been committed.
 #[derive(Debug, Clone, Copy)]
-enum Release {
+pub(super) enum Release {
     /// Whoever lost the lease while the bytes were checked lets nothing be committed.
     Fenced,
     /// And what is about to be committed is written down.
@@ -112,7 +112,7 @@ enum Release {
 type Filled = (Restored, Part, Vec<String>);
 
 /// Gives the tool what it needs of the copy.
-async fn fill(
+pub(super) async fn fill(
     restoring: &Restoring<'_>,
     database: &shared::name::DatabaseName,
     part: &Part,
