@@ -212,4 +212,5 @@ BEGIN
   END LOOP;
 END $$;
 COMMIT;
+SET client_min_messages = error; -- of what is not the database's own
 ANALYZE;

@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod bench;
-mod campaign;
+pub(crate) mod campaign;
 mod freezes;
 mod kills;
 mod points;
+mod undecided;
 
 /// Failpoints whose kills stand beside what they are about: how their names begin, and where that is.
 const ELSEWHERE: &[(&str, &str)] = &[

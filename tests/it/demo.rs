@@ -1,4 +1,5 @@
-//! What `make demo` shows must hold: backup to two stores, restore into a new database, equal rows and schemas.
+//! What `make demo` shows must hold: backup to two stores, restore into a new database, equal rows and schemas; damage,
+//! restore in place, undo.
 
 use std::path::Path;
 
@@ -20,5 +21,7 @@ fn a_backed_up_database_is_restored_with_the_same_rows() {
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{}\n{out}\n{err}", demo.status);
-    assert!(out.contains("schemas equal"), "{out}");
+    for said in ["schemas equal", "owners and privileges are as they were saved", "the damaged database is back"] {
+        assert!(out.contains(said), "{out}");
+    }
 }

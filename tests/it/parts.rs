@@ -2,6 +2,7 @@
 //! those that exist; and that nothing is changed where that is not possible. Before and after are told by psql and `pg_dump`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod crash;
 mod damage;
 mod dependents;
 mod new;

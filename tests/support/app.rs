@@ -41,6 +41,20 @@ impl App {
         Self::build(Some(shared), "").await
     }
 
+    /// As [`App::spawn`], for what may take longer than a token of a quarter of an hour lives.
+    pub async fn spawn_for_hours() -> Self {
+        let mut app = Self::spawn().await;
+        // The API reads it from the directory it runs in.
+        write(&app.dir, ".env", "HOLDFAST__AUTH__ACCESS_MINUTES=1440\n");
+        let config = app.dir.path().join("api.toml");
+        let args = ["--config", config.to_str().unwrap(), "serve"];
+        app.api = Process::start("holdfast-api", &args, app.dir.path(), "api", &[]);
+        let listening = app.api.says("listening").await;
+        let client = Client::new(format!("http://{}", listening["address"].as_str().unwrap()));
+        app.client = client.login("root", ADMIN_PASSWORD).await;
+        app
+    }
+
     /// As [`App::spawn`], with more in the API's configuration.
     pub async fn spawn_with(more: &str) -> Self {
         let shared = stack::shared().await;

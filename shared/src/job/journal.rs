@@ -44,6 +44,12 @@ pub enum Step {
         database: DatabaseName,
         before: Evidence,
     },
+    /// The same, of a tool whose transaction is known: the server tells what became of it.
+    Transaction {
+        database: DatabaseName,
+        /// The whole transaction id (`xid8`) in digits.
+        id: String,
+    },
 }
 
 /// The note. Its job is from then on resolved, not repeated.

@@ -1,5 +1,7 @@
 //! Names that mean something to a shell, to libpq, to SQL or to a terminal: they arrive literally, or are refused with 422.
 
+mod many;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

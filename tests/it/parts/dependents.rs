@@ -132,7 +132,8 @@ async fn a_lock_is_not_waited_for_without_end() {
     let saved = Saved::of(EVERYTHING).await;
     let hold = saved.source.hold("app.lots").await;
     let before = tokio::time::Instant::now();
-    let body = json!({ "into": { "database": saved.source.name }, "confirm": saved.source.name, "tables": names(&[("app", "lots")]) });
+    let body =
+        json!({ "into": {}, "confirm": saved.source.name, "safety": false, "tables": names(&[("app", "lots")]) });
     let job = saved.ask(body).await;
     // The tool waits for the lock: what it runs first bounds that, not pg_restore, which resets the bound.
     saved.source.dump_waits().await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use shared::{
     db::{rates, saves, work::Purpose},
     id::{SaveId, ServerId},
-    job::PreflightJob,
+    job::{PreflightJob, RestoreJob},
     manifest::Manifest,
     name::{Slug, StoreKey},
     save::{CopyState, SaveState},
@@ -17,7 +17,7 @@ use shared::{
 use super::{Done, Job, JobError};
 use crate::{
     engine::{
-        DatabaseProperties,
+        Connection, DatabaseProperties,
         postgres::{Contents, Finding, Plan, Reading, Severity},
     },
     store::Store,
@@ -93,6 +93,31 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
         "expected_duration_s": expected_duration_s,
         "expected_duration_based_on": based_on,
     })))
+}
+
+/// What a restore in place asks before it begins: whether anything is known to make it fail. Sessions that cannot be ended
+/// now may be gone by the time they are in the way.
+pub(super) async fn require(
+    job: &Job,
+    at: &Connection,
+    properties: &DatabaseProperties,
+    restore: &RestoreJob,
+    capacity: Option<i64>,
+) -> Result<(), JobError> {
+    let (manifest, copies) = load(job, restore.save_id).await?;
+    let contents = match contents(job, &manifest, &copies).await {
+        Ok(contents) => Some(contents),
+        Err(JobError::Stopped) => return Err(JobError::Stopped),
+        // The restore reads the copies itself, and says what is wrong with them.
+        Err(_) => None,
+    };
+    let plan = Plan { manifest: &manifest, properties, restore, contents: contents.as_ref(), capacity };
+    let report = job.ctx.postgres.preflight(at, plan, &job.lease.cancel).await?;
+    let sure = |finding: &Finding| finding.severity == Severity::Error && finding.code != "sessions_cannot_be_ended";
+    match report.problems.into_iter().find(sure) {
+        Some(found) => Err(JobError::abort(found.code, found.message, found.hint)),
+        None => Ok(()),
+    }
 }
 
 async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Copies), JobError> {

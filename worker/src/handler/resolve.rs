@@ -9,7 +9,10 @@ use shared::{
 };
 
 use super::{Done, Job, JobError, exchange};
-use crate::engine::{Connection, Engine as _, postgres::Look};
+use crate::engine::{
+    Connection, Engine as _,
+    postgres::{Look, parts::Ended},
+};
 
 /// Decides. Whatever older attempts still have open on the server is ended first: they cannot finish after the look.
 pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Result<Done, JobError> {
@@ -33,6 +36,22 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
                 "the worker ended before the restore was committed; the database is as it was",
                 "Start the restore again.",
             ))
+        }
+        Step::Transaction { database, id } => {
+            let ended = job.ctx.postgres.transaction_ended(&at, database, id).await;
+            match ended.map_err(|error| undecided(error.into()))? {
+                Ended::Committed => Ok(Done::Plain(resolved(journal))),
+                Ended::RolledBack => Err(JobError::abort(
+                    "restore_not_done",
+                    "the worker ended before the restore was committed; the database is as it was",
+                    "Start the restore again.",
+                )),
+                Ended::Forgotten => Err(JobError::abort(
+                    "outcome_unknown",
+                    "the worker ended while the restore was committed, and the server does not remember the transaction",
+                    "Compare the tables with the save; restore again if they are not what it holds.",
+                )),
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use shared::{
 };
 
 use self::source::Source;
-use super::{Done, Job, JobError};
+use super::{Done, Job, JobError, preflight};
 use crate::engine::{Connection, Engine, Keep, RestoreOptions, postgres::Standing};
 
 /// What every way of restoring works with.
@@ -30,6 +30,8 @@ struct Restoring<'a> {
     at: Connection,
     source: Source,
     options: RestoreOptions,
+    /// Bytes that the server's databases may have together, where somebody said so.
+    capacity: Option<i64>,
 }
 
 /// Restores from the first copy that proves good.
@@ -53,7 +55,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     job.ctx.postgres.can_restore(&at, &source.restorable(), &job.lease.cancel).await?;
     job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     tidy(job, &at).await;
-    let restoring = Restoring { job, payload, at, source, options };
+    let restoring = Restoring { job, payload, at, source, options, capacity: work.capacity_bytes };
     if part::is_wanted(&restoring) {
         return part::run(&restoring).await;
     }
@@ -62,7 +64,7 @@ pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
 
 /// In the place of the target's own database: first saved, then replaced.
 async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
-    let Restoring { job, payload, at, .. } = restoring;
+    let Restoring { job, payload, at, source, .. } = restoring;
     let standing = job.ctx.postgres.standing(at, &payload.database).await?;
     let direct = match (payload.method, &standing.cannot_swap) {
         (Method::Direct, _) => Some("as asked for"),
@@ -72,6 +74,7 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
             None
         }
     };
+    preflight::require(job, at, &source.properties, payload, restoring.capacity).await?;
     // A database that was dropped has nothing to save, and nothing to restore into.
     match (&standing.existing, direct) {
         (Some(_), _) => {

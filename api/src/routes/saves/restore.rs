@@ -71,7 +71,7 @@ impl CreateRestore {
         match &self.into.database {
             Some(database) if *database != target.database && self.confirm.is_some() && is_inside(part) => {
                 self.confirmed(database)?;
-                self.without(&[("/safety", self.safety.is_some())])?;
+                Self::without(&[("/safety", self.safety.is_some())])?;
                 self.only_inside()?;
                 Ok(Place::Other(database.clone()))
             }
@@ -79,7 +79,7 @@ impl CreateRestore {
                 if part.mode == Mode::Data {
                     return Err(ApiError::field("/mode", "rows alone need a database that has the tables: confirm it"));
                 }
-                self.without(&[
+                Self::without(&[
                     ("/confirm", self.confirm.is_some()),
                     ("/safety", self.safety.is_some()),
                     ("/method", self.method.is_some()),
@@ -115,7 +115,7 @@ impl CreateRestore {
         Err(ApiError::field("/confirm", detail))
     }
 
-    fn without(&self, unfit: &[(&'static str, bool)]) -> Result<(), ApiError> {
+    fn without(unfit: &[(&'static str, bool)]) -> Result<(), ApiError> {
         match unfit.iter().find(|(_, given)| *given) {
             Some((pointer, _)) => {
                 Err(ApiError::field(*pointer, "is for a restore in the place of the target's own database"))

@@ -12,6 +12,10 @@ WITH best AS (
       AND (s.id IS NULL OR slot.n IS NOT NULL)
       AND (j.exclusive_key IS NULL OR NOT EXISTS (
            SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.exclusive_key = j.exclusive_key))
+      -- What a job with a journal left behind is not to be changed before somebody has looked at it.
+      AND (j.exclusive_key IS NULL OR NOT EXISTS (
+           SELECT 1 FROM jobs r WHERE r.state = 'queued' AND r.journal IS NOT NULL
+             AND r.exclusive_key = j.exclusive_key AND r.id <> j.id))
       -- Not EXISTS, which the planner may answer by reading every job that ever succeeded.
       AND (j.after_job_id IS NULL OR (SELECT a.state FROM jobs a WHERE a.id = j.after_job_id) = 'succeeded')
     ORDER BY j.priority DESC, j.next_run_at, j.id

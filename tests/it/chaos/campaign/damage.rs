@@ -1,6 +1,6 @@
 //! Objects that are damaged in their stores, one restore for each: all are found, and no database comes of any.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -32,9 +32,9 @@ enum Harm {
 }
 
 pub(super) async fn all(plan: &Plan) -> Vec<Line> {
-    let mut app = App::spawn().await;
+    let mut app = App::spawn_for_hours().await;
     one_attempt(&app).await;
-    let source = Database::create(&auction(3, 30_000)).await;
+    let source = Database::create(&auction(3, 9_000)).await;
     let before = Digest::of(&source.name).await;
     let worker = spec(&app, "restorer", "default", "");
     let _worker = app.worker_with(&WorkerSpec { slots: 4, lease_s: 20.0, ..worker }).await;
@@ -51,11 +51,11 @@ pub(super) async fn all(plan: &Plan) -> Vec<Line> {
     }
     let (app, objects) = (Arc::new(app), objects.into_iter().map(Arc::new).collect::<Vec<_>>());
     let mut lines = Vec::new();
-    for (harm, what, runs) in [
-        (Harm::Flip, "single bits flipped in stored objects", plan.flips),
-        (Harm::Truncate, "stored objects cut short", plan.truncations),
-        (Harm::Swap, "blocks of an object swapped", plan.swaps),
-        (Harm::Splice, "bytes of another save spliced in", plan.splices),
+    for (harm, what, runs, percent) in [
+        (Harm::Flip, "single bits flipped in stored objects", plan.flips, 60),
+        (Harm::Truncate, "stored objects cut short", plan.truncations, 20),
+        (Harm::Swap, "blocks of an object swapped", plan.swaps, 10),
+        (Harm::Splice, "bytes of another save spliced in", plan.splices, 10),
     ] {
         let began = Instant::now();
         let mut running = JoinSet::new();
@@ -63,15 +63,18 @@ pub(super) async fn all(plan: &Plan) -> Vec<Line> {
             let n = u64::try_from(n).unwrap();
             let share = runs / TOGETHER + u64::from(n < runs % TOGETHER);
             let rng = Rng::new(plan.seed ^ (n << 32) ^ (harm as u64));
-            running.spawn(harmed(Arc::clone(&app), Arc::clone(object), harm, share, rng, Line::new(what, share)));
+            let until = plan.minutes.map(|minutes| began + Duration::from_secs(minutes * 60 * percent / 100));
+            let (app, object) = (Arc::clone(&app), Arc::clone(object));
+            running.spawn(harmed(app, object, harm, share, until, rng, Line::new(what, share)));
         }
-        let mut line = Line::new(what, runs);
+        let mut line = Line::new(what, 0);
         while let Some(done) = running.join_next().await {
             match done {
                 Ok(done) => line.add(done),
                 Err(error) => line.violations.push(format!("a lane ended: {error}")),
             }
         }
+        line.runs = line.jobs;
         if Digest::of(&source.name).await != before {
             line.violations.push("the source was changed".to_owned());
         }
@@ -91,8 +94,20 @@ pub(super) async fn all(plan: &Plan) -> Vec<Line> {
     lines
 }
 
-async fn harmed(app: Arc<App>, object: Arc<Object>, harm: Harm, runs: u64, mut rng: Rng, mut line: Line) -> Line {
+/// `until`: no more of it after this moment; the line says how many it were.
+async fn harmed(
+    app: Arc<App>,
+    object: Arc<Object>,
+    harm: Harm,
+    runs: u64,
+    until: Option<Instant>,
+    mut rng: Rng,
+    mut line: Line,
+) -> Line {
     for run in 1..=runs {
+        if until.is_some_and(|until| Instant::now() > until) {
+            break;
+        }
         let damaged = loop {
             let damaged = harm.done_to(&object.whole, &object.other, &mut rng);
             if damaged != object.whole {
@@ -179,7 +194,7 @@ impl Object {
         this.whole = this.get(&this.path, &this.files_id).await;
         let (path, files_id) = place(app, other).await;
         this.other = this.get(&path, &files_id).await;
-        assert!(this.whole.len() > 1 << 20, "too small to mean anything: {}", this.whole.len());
+        assert!(this.whole.len() > 1 << 18, "too small to mean anything: {}", this.whole.len());
         assert!(this.other.len() > 1 << 17);
         this
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 use support::{
-    App, Digest, Listener, Owned, Process, TargetSpec, WorkerSpec, database,
+    App, Client, Digest, Listener, Owned, Process, TargetSpec, WorkerSpec, database,
     digest::{self, auction},
     invariants::{self, events, remove_grid},
     stack, until,
@@ -48,7 +48,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) async fn start(seed: u64) -> Self {
-        let mut app = App::spawn().await;
+        let mut app = App::spawn_for_hours().await;
         let listener = Listener::open().await;
         let (mut sources, mut targets) = (Vec::new(), Vec::new());
         for (n, stores) in [json!(["disk"]), json!(["grid"]), json!(["disk", "grid"])].into_iter().enumerate() {
@@ -161,7 +161,27 @@ impl Lane {
         for delivery in self.listener.heard() {
             self.spy.look("an event", &delivery.body.to_string());
         }
+        self.look_at_answers().await;
         line.violations.extend(self.spy.found());
+    }
+
+    /// What the API and the workers' health ports say, of what there is and of what there is not.
+    async fn look_at_answers(&self) {
+        for path in
+            ["jobs?limit=100", "saves?limit=100", "credentials", "targets", "servers", "events?limit=100", "jobs/x"]
+        {
+            let answer = self.app.client.get(&format!("/v1/{path}")).await;
+            self.spy.look("an answer of the API", &answer.text);
+        }
+        for worker in &self.workers {
+            let log = worker.log();
+            let started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let port = started.filter_map(|line| line["port"].as_str().map(ToOwned::to_owned)).next();
+            if let Some(port) = port {
+                let answer = Client::new(format!("http://{port}")).get("/readyz").await;
+                self.spy.look("a health port", &answer.text);
+            }
+        }
     }
 
     /// A database with the wanted name is whole, or there is none.

@@ -235,6 +235,7 @@ fn skewed_minute(offset: &str) -> String {
 fn libfaketime() -> String {
     let found = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path().join("faketime"));
     let library = found.map(|dir: PathBuf| dir.join("libfaketimeMT.so.1")).find(|library| library.exists());
-    let library = library.expect("libfaketime is not installed: `make up` installs it (Debian's package faketime)");
+    let library = library
+        .unwrap_or_else(|| panic!("libfaketime is not installed: `make up` installs it (Debian's package faketime)"));
     library.to_str().unwrap().to_owned()
 }

@@ -20,7 +20,7 @@ use crate::chaos::bench::spec;
 pub(super) async fn killed(plan: &Plan) -> Line {
     let began = Instant::now();
     let what = "restores killed at random moments";
-    let mut app = App::spawn().await;
+    let mut app = App::spawn_for_hours().await;
     let lanes = plan.lanes.max(2);
     let mut lanes_of = Vec::new();
     for n in 0..lanes {

@@ -18,6 +18,7 @@ mod patch;
 mod replace;
 mod rows;
 mod survey;
+mod transaction;
 
 use std::collections::HashSet;
 
@@ -25,6 +26,7 @@ use shared::name::DatabaseName;
 use tokio_util::sync::CancellationToken;
 
 pub(in super::super::postgres) use self::rows::NOT_EMPTY;
+pub(crate) use self::transaction::Ended;
 use self::{graph::Graph, patch::Patch};
 use super::{
     super::{
@@ -68,6 +70,8 @@ pub(crate) struct Part {
     pub(crate) patches: Vec<Patch>,
     /// The place of the byte without which the tool cannot have finished.
     pub(crate) hold: u64,
+    /// Whether the tool is in the middle of its transaction at that byte; else it has not begun.
+    pub(crate) holds_in_data: bool,
     /// Whether the drop statements are run.
     pub(crate) clean: bool,
     /// What the operator should know.
@@ -87,12 +91,19 @@ impl Part {
         let last_block = toc.blocks.iter().rev().find(|(id, _)| chosen.contains(id));
         let end = last_block.map_or(toc.end, |(_, end)| *end);
         let patches = before.map(|before| patch::drops(toc, &list, before)).unwrap_or_default();
-        Ok(Self { list, patches, hold: end.saturating_sub(1), clean: before.is_some(), warnings })
+        Ok(Self {
+            list,
+            patches,
+            hold: end.saturating_sub(1),
+            holds_in_data: last_block.is_some(),
+            clean: before.is_some(),
+            warnings,
+        })
     }
 
     /// As `-L` wants it.
     fn file(&self) -> String {
-        self.list.iter().map(|id| format!("{id};\n")).collect()
+        self.list.iter().flat_map(|id| [id.to_string(), ";\n".to_owned()]).collect()
     }
 }
 

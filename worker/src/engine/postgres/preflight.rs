@@ -1,7 +1,7 @@
 //! What a restore would do to a server, and what would keep it from doing so: a look in sessions that may only read.
 //!
 //! One file per kind of question. Each asks, and adds what it finds; none stops the others, so that an operator learns of
-//! everything at once. A dry run shows the whole report; a restore gives up at its first error ([`Preflight::error`]).
+//! everything at once. A dry run shows the whole report; a restore in place gives up at the first error.
 
 mod contents;
 mod locks;

@@ -29,7 +29,7 @@ pub(super) async fn run(restoring: &Restoring<'_>, why: &str) -> Result<Done, Jo
 }
 
 async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<crate::stream::Restored, Attempt> {
-    let Restoring { job, payload, at, source, options } = restoring;
+    let Restoring { job, payload, at, source, options, .. } = restoring;
     let (engine, cancel, database) = (&job.ctx.postgres, &job.lease.cancel, &payload.database);
     let stored = pour::open(job, source, store).await?;
     let before = engine.evidence(at, database).await?;

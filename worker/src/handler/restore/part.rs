@@ -2,8 +2,13 @@
 //! tool starts; the list for the tool comes from what was read. On the second reading the tool gets all but the last byte
 //! that it needs until the whole has been checked again, so that nothing is committed of a copy that is not what was saved.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::json;
-use shared::{job::ExtensionPolicy, save::Mode};
+use shared::{
+    job::{ExtensionPolicy, Journal, Step},
+    save::Mode,
+};
 
 use super::{Attempt, Done, JobError, Restoring, pour, safety, stage};
 use crate::{
@@ -55,12 +60,12 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     }
     let mut tries = source.tries()?;
     let done = loop {
-        let tried = if payload.in_place {
+        let attempt = if payload.in_place {
             into_existing(restoring, &wanted, tries.store()).await.map(Some)
         } else {
             into_new(restoring, &wanted, tries.store()).await
         };
-        match tried {
+        match attempt {
             Ok(done) => break done,
             Err(attempt) => tries.failed(attempt)?,
         }
@@ -95,6 +100,15 @@ async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, A
     })
 }
 
+/// What is done at the last moment in which nothing can have been committed.
+#[derive(Debug, Clone, Copy)]
+enum Release {
+    /// Whoever lost the lease while the bytes were checked lets nothing be committed.
+    Fenced,
+    /// And what is about to be committed is written down.
+    Journalled,
+}
+
 type Filled = (Restored, Part, Vec<String>);
 
 /// Gives the tool what it needs of the copy.
@@ -103,15 +117,49 @@ async fn fill(
     database: &shared::name::DatabaseName,
     part: &Part,
     store: &dyn Store,
+    release: Release,
 ) -> Result<Restored, Attempt> {
-    let Restoring { job, at, source, options, .. } = restoring;
+    let Restoring { job, payload, at, source, options, .. } = restoring;
     let stored = pour::open(job, source, store).await?;
     job.phase("restoring").await?;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
-    // Fenced: whoever lost the lease while the bytes were checked lets nothing be committed.
-    let release = job.phase("finishing");
-    pour::pour_through(job, source, store, stored, restore, |writer| Gate::new(writer, part), release).await
+    let tool = restore.process_id();
+    // Why the end is not let go: the gate can only say that it is not.
+    let withheld = Mutex::new(None);
+    let release = async {
+        job.phase("finishing").await?;
+        if let Release::Journalled = release
+            && part.holds_in_data
+            && let Some(id) = engine.transaction_of(at, database, tool, cancel).await?
+        {
+            let result = json!({ "database": payload.database, "save_id": source.manifest.save,
+                                 "warnings": part.warnings, "restored_entries": part.list.len() });
+            let step = Step::Transaction { database: database.clone(), id };
+            job.commit_point(&Journal { step, result }).await?;
+        }
+        Ok::<_, JobError>(())
+    };
+    let release = async {
+        release.await.map_err(|why| {
+            let error = std::io::Error::other(why.to_string());
+            *withheld.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            error
+        })
+    };
+    let through = |writer| Gate::new(writer, part, release);
+    let now = std::future::ready(Ok(()));
+    let poured = Box::pin(pour::pour_through(job, source, store, stored, restore, through, now)).await;
+    if let Some(why) = withheld.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(Attempt::Job(why));
+    }
+    poured.map_err(|attempt| match attempt {
+        // After the journal nothing is tried again: the server is asked what became of it.
+        Attempt::Job(JobError::Retry(problem)) | Attempt::Copy(JobError::Retry(problem)) if job.is_committing() => {
+            Attempt::Job(JobError::unknown(problem.message))
+        }
+        other => other,
+    })
 }
 
 async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Filled, Attempt> {
@@ -120,7 +168,7 @@ async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn S
     let again = job.lease.fence.epoch > 1;
     let engine = &job.ctx.postgres;
     let part = engine.part_for_existing(at, &payload.database, &toc, wanted, again, &job.lease.cancel).await?;
-    let restored = fill(restoring, &payload.database, &part, store).await?;
+    let restored = fill(restoring, &payload.database, &part, store, Release::Journalled).await?;
     let warnings = part.warnings.clone();
     Ok((restored, part, warnings))
 }
@@ -136,7 +184,7 @@ async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store)
         Creation::Finished => return Ok(None),
     };
     let filled = async {
-        let restored = fill(restoring, created.database(), &part, store).await?;
+        let restored = fill(restoring, created.database(), &part, store, Release::Fenced).await?;
         job.phase("settling").await?;
         let mut warnings = part.warnings.clone();
         warnings.extend(engine.settle(at, &created, &source.properties, options, cancel).await?);

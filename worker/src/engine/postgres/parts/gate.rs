@@ -11,12 +11,12 @@ use tokio::io::AsyncWrite;
 use super::{Part, patch::Patch};
 
 /// Passes an archive on with its patches, up to the one byte without which the tool cannot finish. That byte goes out on
-/// shutdown, and what follows it never: the tool does not want it.
+/// shutdown, once the release has been awaited, and what follows it never: the tool does not want it. At the release the
+/// tool is in its transaction, or comes to it, and cannot have ended it.
 ///
 /// Who writes calls shutdown only when every byte of the archive has been checked; otherwise drops it, and the tool's
 /// transaction with it.
-#[derive(Debug)]
-pub(crate) struct Gate<W> {
+pub(crate) struct Gate<'a, W> {
     inner: W,
     patches: std::vec::IntoIter<Patch>,
     /// The patch that comes next or is being written.
@@ -27,14 +27,24 @@ pub(crate) struct Gate<W> {
     at: u64,
     hold: u64,
     held: Option<u8>,
+    release: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>>,
 }
 
-impl<W> Gate<W> {
-    pub(crate) fn new(inner: W, part: &Part) -> Self {
+impl<'a, W> Gate<'a, W> {
+    pub(crate) fn new(inner: W, part: &Part, release: impl Future<Output = io::Result<()>> + Send + 'a) -> Self {
         let mut patches = part.patches.clone();
         patches.sort_by_key(|patch| patch.range.start);
         let mut patches = patches.into_iter();
-        Self { inner, patch: patches.next(), patches, replaced: 0, at: 0, hold: part.hold, held: None }
+        Self {
+            inner,
+            patch: patches.next(),
+            patches,
+            replaced: 0,
+            at: 0,
+            hold: part.hold,
+            held: None,
+            release: Some(Box::pin(release)),
+        }
     }
 
     /// How many bytes from here on are of one kind, at most `most`.
@@ -43,7 +53,7 @@ impl<W> Gate<W> {
     }
 }
 
-impl<W: AsyncWrite + Unpin> AsyncWrite for Gate<W> {
+impl<W: AsyncWrite + Unpin> AsyncWrite for Gate<'_, W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let Some(first) = bytes.first() else { return Poll::Ready(Ok(0)) };
@@ -92,6 +102,10 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Gate<W> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(release) = &mut this.release {
+            ready!(release.as_mut().poll(cx))?;
+            this.release = None;
+        }
         if let Some(byte) = this.held {
             if ready!(Pin::new(&mut this.inner).poll_write(cx, &[byte]))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -111,12 +125,12 @@ mod tests {
     fn part(hold: u64, patches: &[(u64, u64, &str)]) -> Part {
         let patches =
             patches.iter().map(|(start, end, with)| Patch { range: *start..*end, with: with.as_bytes().to_vec() });
-        Part { list: vec![1], patches: patches.collect(), hold, clean: true, warnings: Vec::new() }
+        Part { list: vec![1], patches: patches.collect(), hold, holds_in_data: true, clean: true, warnings: Vec::new() }
     }
 
     async fn through(part: &Part, bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {
         let mut out = Vec::new();
-        let mut gate = Gate::new(&mut out, part);
+        let mut gate = Gate::new(&mut out, part, std::future::ready(Ok(())));
         for piece in bytes.chunks(piece) {
             gate.write_all(piece).await.unwrap();
         }
@@ -133,6 +147,17 @@ mod tests {
             assert_eq!(String::from_utf8(before).unwrap(), "aXYZ-f", "pieces of {piece}");
             assert_eq!(String::from_utf8(after).unwrap(), "aXYZ-fg", "pieces of {piece}");
         }
+    }
+
+    #[tokio::test]
+    async fn without_the_release_nothing_more_goes_out() {
+        let mut out = Vec::new();
+        let refused = async { Err(io::Error::other("no")) };
+        let part = part(3, &[]);
+        let mut gate = Gate::new(&mut out, &part, refused);
+        gate.write_all(b"abcdef").await.unwrap();
+        assert!(gate.shutdown().await.is_err());
+        assert_eq!(out, b"abc");
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ use super::{
     survey::{self, Dependents, Existing},
 };
 
+/// From here on the transaction has an id, by which the server tells later whether it was committed.
+pub(super) const BEGUN: &str = "SELECT pg_catalog.txid_current();\n";
 /// Seconds that the drops wait for locks.
 pub(super) const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '60s';\n";
 
@@ -251,27 +253,27 @@ impl<'p, 'a> Plan<'p, 'a> {
 
     /// What runs first in the transaction: what stands in the place of the chosen tables goes.
     fn before(&self) -> String {
-        let mut sql = LOCK_WAIT.to_owned();
-        sql.push_str(&self.drops);
+        let mut statements = vec![LOCK_WAIT.to_owned(), self.drops.clone()];
         let taken = || self.graph.toc.entries.iter().filter(|entry| self.taken.contains(&entry.id));
         // A view that needs another stands after it in the archive.
         let views: Vec<&Entry> = taken().filter(|entry| is_view(entry)).collect();
         for view in views.into_iter().rev() {
-            sql.push_str(&format!("DROP {} IF EXISTS {};\n", view.desc, qualified(&name(view))));
+            statements.push(format!("DROP {} IF EXISTS {};\n", view.desc, qualified(&name(view))));
         }
         for kind in ["TABLE", "FOREIGN TABLE"] {
             let tables: Vec<String> =
                 taken().filter(|entry| entry.desc == kind).map(|entry| qualified(&name(entry))).collect();
             if !tables.is_empty() {
-                sql.push_str(&format!("DROP {kind} IF EXISTS {};\n", tables.join(", ")));
+                statements.push(format!("DROP {kind} IF EXISTS {};\n", tables.join(", ")));
             }
         }
         // A sequence of a table that the table does not own any more.
         for entry in
             taken().filter(|entry| entry.desc == "SEQUENCE" && self.chosen.contains(&self.graph.root(entry.id)))
         {
-            sql.push_str(&format!("DROP SEQUENCE IF EXISTS {};\n", qualified(&name(entry))));
+            statements.push(format!("DROP SEQUENCE IF EXISTS {};\n", qualified(&name(entry))));
         }
-        sql
+        statements.push(BEGUN.to_owned());
+        statements.concat()
     }
 }

@@ -19,7 +19,7 @@ use super::{
     ident::qualified,
     listed,
     new::not_in_save,
-    replace::LOCK_WAIT,
+    replace::{BEGUN, LOCK_WAIT},
     shown, survey,
 };
 
@@ -83,6 +83,7 @@ pub(super) async fn plan(
             before.push_str(&key.drop());
         }
     }
+    before.push_str(BEGUN);
     Part::of(graph.toc, &ids, Some(&before), Vec::new())
 }
 

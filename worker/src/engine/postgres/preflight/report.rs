@@ -84,12 +84,11 @@ impl Would {
             keep_old_s: None,
         };
         match way {
-            Way::New => would.rename = vec![published],
             Way::Swap if exists => {
                 would.rename = vec![(name.clone(), format!("{name}__hf_old_<job>")), published];
                 would.keep_old_s = Some(plan.restore.keep_old_s);
             }
-            Way::Swap => would.rename = vec![published],
+            Way::New | Way::Swap => would.rename = vec![published],
             Way::Direct | Way::Part => {
                 would.create =
                     plan.relations().into_iter().take(NAMED).map(|(schema, name)| format!("{schema}.{name}")).collect();
@@ -125,13 +124,6 @@ pub struct Preflight {
     pub target: Target,
     /// Errors first.
     pub problems: Vec<Finding>,
-}
-
-impl Preflight {
-    /// The first thing that would make the restore fail.
-    pub fn error(&self) -> Option<&Finding> {
-        self.problems.first().filter(|finding| finding.severity == Severity::Error)
-    }
 }
 
 /// `a, b and 3 more`
