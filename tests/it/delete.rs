@@ -97,6 +97,13 @@ impl Grid {
             .unwrap();
     }
 
+    /// Takes it away again.
+    async fn uproot(&self, name: &str) {
+        let id = format!("planted-{name}");
+        self.0.collection::<Document>("saves.files").delete_one(doc! { "_id": &id }).await.unwrap();
+        self.0.collection::<Document>("saves.chunks").delete_one(doc! { "files_id": &id }).await.unwrap();
+    }
+
     async fn drop(self) {
         self.0.drop().await.unwrap();
     }

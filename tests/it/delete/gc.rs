@@ -54,6 +54,8 @@ async fn leftovers(app: &mut App, source: &Database, next: &WorkerSpec) -> (Proc
     let target = in_both_stores(app, source).await;
     let mut half = HalfWay::start(app, &target, WorkerSpec::named("killed")).await;
     half.worker.kill9().await;
+    // What the stand-in started has nobody who ends it with its parent.
+    half.go();
     let worker = app.worker_with(next).await;
     let job = app.client.job_is(&half.job, "succeeded").await;
     assert_eq!(job["attempt"], 2, "{job:#}");
@@ -150,6 +152,7 @@ async fn what_a_killed_worker_left_goes_from_both_stores_and_nothing_else() {
     app.client.job_is(&restore, "succeeded").await;
     for key in ["notes.txt", &theirs, &unknown] {
         std::fs::remove_file(app.store().join(key)).unwrap();
+        grid.uproot(key).await;
     }
     app.holds().await;
     grid.drop().await;
@@ -199,6 +202,8 @@ async fn a_collection_comes_by_itself_when_there_is_something_to_take_and_only_t
     let target = in_both_stores(&mut app, &source).await;
     let mut half = HalfWay::start(&app, &target, WorkerSpec::named("killed")).await;
     half.worker.kill9().await;
+    // What the stand-in started has nobody who ends it with its parent.
+    half.go();
     let mut worker = app.worker_with(&WorkerSpec { more, ..WorkerSpec::named("b") }).await;
     until("the leftovers are gone", || async {
         let open: i64 = app.value("SELECT count(*) FROM save_objects WHERE state NOT IN ('stored', 'deleted')").await;

@@ -52,6 +52,7 @@ const TABLE: &[Row] = &[
     ("get", "/v1/jobs/{id}/history", [401, 200, 200, 200, 404, 200, 200]),
     ("post", "/v1/jobs/{id}/cancel", [401, 403, 200, 200, 404, 200, 200]),
     ("post", "/v1/jobs/{id}/retry", [401, 403, 202, 202, 404, 202, 202]),
+    ("post", "/v1/jobs/{id}/undo", [401, 403, 403, 409, 404, 409, 409]),
     ("get", "/v1/events", [401, 200, 200, 200, 200, 200, 200]),
 ];
 
@@ -117,6 +118,7 @@ impl Things {
                 "backup_credential_id": self.credential, "stores": ["disk"],
             }),
             ("post", "/v1/targets/{id}/backups" | "/v1/gc") => json!({}),
+            ("post", "/v1/jobs/{id}/undo") => json!({ "confirm": name }),
             ("post", "/v1/saves/{id}/restore") => json!({ "into": { "database": name } }),
             ("patch", "/v1/targets/{id}") => json!({ "deadline_s": 60 }),
             ("patch", "/v1/services/{id}") => json!({ "description": name }),

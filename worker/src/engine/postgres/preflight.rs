@@ -110,7 +110,7 @@ impl Postgres {
         standing::check(&mut session, at, &plan, way, &server, &standing, &mut found).await?;
         server::check(&mut session, &plan, way, &server, &mut found).await?;
         space::check(&mut session, &plan, way, &mut found).await?;
-        roles::check(&mut session, &plan, &server, &mut found).await?;
+        roles::check(&mut session, &plan, way, &server, &mut found).await?;
         sessions::check(&mut session, &plan, way, standing.existing.is_some(), &mut found).await?;
         locks::check(&plan, &server, &mut found);
         let target = match &standing.existing {

@@ -24,6 +24,14 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// The owners of these relations.
+    pub(super) fn owners_of(&self, relations: &[(String, String)]) -> BTreeSet<String> {
+        let chosen = |schema: &str, name: &str| relations.iter().any(|(s, n)| s == schema && n == name);
+        let entries =
+            self.toc.entries.iter().filter(|entry| !entry.owner.is_empty() && chosen(&entry.namespace, &entry.tag));
+        entries.map(|entry| entry.owner.clone()).collect()
+    }
+
     fn of(toc: &Toc) -> Self {
         let mut contents = Self { toc: toc.clone(), ..Self::default() };
         for entry in &toc.entries {

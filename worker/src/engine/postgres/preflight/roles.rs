@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use shared::save::Mode;
 use sqlx::PgConnection;
 
 use super::{
     super::{super::EngineError, connect::query},
-    Plan,
+    Plan, Way,
     report::{Findings, listed},
     server::Server,
 };
@@ -14,13 +15,21 @@ use super::{
 pub(super) async fn check(
     session: &mut PgConnection,
     plan: &Plan<'_>,
+    way: Way,
     server: &Server,
     found: &mut Findings,
 ) -> Result<(), EngineError> {
-    if plan.keeps_owners() {
-        owners(session, plan, server, found).await?;
+    let part = &plan.restore.part;
+    // Rows have neither.
+    if part.mode == Mode::Data {
+        return Ok(());
     }
+    if plan.keeps_owners() {
+        owners(session, plan, way, server, found).await?;
+    }
+    // Of some tables it is not known here which grants are theirs.
     if plan.keeps_privileges()
+        && part.tables.is_empty()
         && let Some(contents) = plan.contents
     {
         let missing = missing(session, &contents.grantees).await?;
@@ -47,11 +56,18 @@ pub(super) async fn check(
 async fn owners(
     session: &mut PgConnection,
     plan: &Plan<'_>,
+    way: Way,
     server: &Server,
     found: &mut Findings,
 ) -> Result<(), EngineError> {
-    let mut owners: BTreeSet<String> = plan.contents.map(|contents| contents.owners.clone()).unwrap_or_default();
-    if !plan.properties.owner.is_empty() {
+    let tables = &plan.restore.part.tables;
+    let mut owners: BTreeSet<String> = match plan.contents {
+        Some(contents) if !tables.is_empty() => contents.owners_of(&plan.relations()),
+        Some(contents) => contents.owners.clone(),
+        None => BTreeSet::new(),
+    };
+    // A database that is there keeps its own.
+    if matches!(way, Way::New | Way::Swap) && !plan.properties.owner.is_empty() {
         owners.insert(plan.properties.owner.clone());
     }
     let missing = missing(session, &owners).await?;
