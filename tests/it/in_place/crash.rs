@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use shared::failpoint::NAMES;
-use support::{Digest, Owned, Process, TargetSpec, WorkerSpec, database};
+use support::{Digest, Owned, Process, TargetSpec, WorkerSpec};
 
 use super::{Scene, asides};
 use crate::chaos::bench::{frozen, killed, spec};
@@ -208,8 +208,7 @@ async fn a_direct_restore_that_dies_says_what_became_of_it() {
             } else {
                 assert_eq!(ended["state"], "succeeded", "{point}: {ended:#}");
                 assert_eq!(ended["result"]["resolved"] == true, then == Then::Done, "{point}: {ended:#}");
-                // What the save does not hold was left.
-                database::run(&mut scene.auction.database.session().await, "DROP TABLE auctions").await;
+                scene.auction.without_later().await;
                 assert_eq!(scene.auction.digest().await, scene.saved, "{point}");
             }
             scene.app.holds().await;

@@ -43,8 +43,7 @@ async fn without_createdb_the_restore_works_inside() {
     assert!(warnings.contains("CREATEDB") && warnings.contains("was left"), "{done:#}");
     // What the save does not hold stays; all else is as it was saved.
     assert_eq!(scene.auction.database.text("SELECT id::text FROM auctions").await, "7");
-    let session = &mut scene.auction.database.session().await;
-    database::run(session, "DROP TABLE auctions").await;
+    scene.auction.without_later().await;
     assert_eq!(scene.auction.digest().await, scene.saved);
     assert_eq!(asides(&scene.auction.database.name).await, Vec::<String>::new());
     let name = &scene.auction.database.name;

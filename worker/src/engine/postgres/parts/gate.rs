@@ -125,7 +125,15 @@ mod tests {
     fn part(hold: u64, patches: &[(u64, u64, &str)]) -> Part {
         let patches =
             patches.iter().map(|(start, end, with)| Patch { range: *start..*end, with: with.as_bytes().to_vec() });
-        Part { list: vec![1], patches: patches.collect(), hold, holds_in_data: true, clean: true, warnings: Vec::new() }
+        Part {
+            list: vec![1],
+            patches: patches.collect(),
+            hold,
+            holds_in_data: true,
+            clean: true,
+            if_exists: false,
+            warnings: Vec::new(),
+        }
     }
 
     async fn through(part: &Part, bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {

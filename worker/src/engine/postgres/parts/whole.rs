@@ -45,9 +45,11 @@ pub(super) async fn plan(at: &Connection, database: &DatabaseName, graph: &Graph
     };
     let silent = toc.entries.iter().filter(hangs);
     part.patches = silent.map(|entry| Patch { range: entry.drop_at.clone(), with: toc.text("") }).collect();
-    let carrier = toc.entries.iter().rev().find(|entry| {
-        chosen.contains(&entry.id) && CARRIERS.contains(&entry.desc.as_str()) && !entry.had_dumper
-    });
+    let carrier = toc
+        .entries
+        .iter()
+        .rev()
+        .find(|entry| chosen.contains(&entry.id) && CARRIERS.contains(&entry.desc.as_str()) && !entry.had_dumper);
     if let Some(carrier) = carrier {
         part.list.retain(|id| *id != carrier.id);
         part.list.push(carrier.id);
