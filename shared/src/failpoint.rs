@@ -1,6 +1,6 @@
 //! Named places in the code where a test can end or freeze the process, to see what the next one makes of what is left.
 //!
-//! [`failpoint!`](crate::failpoint) stands before and after every commit and every call of a store. In a debug build the
+//! [`failpoint!`](crate::failpoint!) stands before and after every commit and every call of a store. In a debug build the
 //! environment says what happens there; **a release build holds none of this**: the macro expands to nothing.
 //!
 //! - `HOLDFAST_FAILPOINT=store.commit.after=kill:2;claim.commit.before=freeze`: at its second passage the first point

@@ -77,3 +77,18 @@ async fn a_session_that_may_not_be_ended_keeps_everything_as_it_was() {
     assert_eq!(asides(&scene.auction.database.name).await, Vec::<String>::new());
     scene.app.holds().await;
 }
+
+#[tokio::test]
+async fn what_one_is_connected_to_cannot_be_swapped() {
+    let scene = Scene::set().await;
+    let name = &scene.auction.database.name;
+    scene.app.execute(&format!("UPDATE servers SET maintenance_database = '{name}'")).await;
+    let _worker = scene.app.worker("one").await;
+    let job = scene.restore(json!({ "safety": false })).await;
+    let failed = scene.app.client.job_is(&job, "failed").await;
+    let error = &failed["error"];
+    assert_eq!(error["code"], "invalid_request", "{failed:#}");
+    assert!(error["hint"].as_str().unwrap().contains("maintenance_database"), "{error:#}");
+    assert_eq!(scene.auction.digest().await, scene.damaged);
+    scene.app.holds().await;
+}

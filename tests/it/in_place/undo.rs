@@ -54,3 +54,33 @@ async fn an_undo_without_what_was_kept_says_so() {
     assert_eq!(asides(name).await, Vec::<String>::new());
     scene.app.holds().await;
 }
+
+#[tokio::test]
+async fn what_was_put_aside_is_looked_for_where_it_is() {
+    let scene = Scene::set().await;
+    let _worker = scene.app.worker("one").await;
+    let restore = scene.restore(json!({ "safety": false })).await;
+    let done = scene.app.client.job_is(&restore, "succeeded").await;
+    // The target moves to another server: here, another name of the same one.
+    scene
+        .app
+        .execute(
+            "INSERT INTO servers SELECT (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(), 'name', 'moved'))).* FROM servers s;
+             UPDATE targets SET server_id = (SELECT id FROM servers WHERE name = 'moved')",
+        )
+        .await;
+    let undo = scene.undo(&restore).await;
+    let failed = scene.app.client.job_is(&undo, "failed").await;
+    assert_eq!(failed["error"]["code"], "target_changed", "{failed:#}");
+    scene.app.execute("UPDATE kept_databases SET keep_until = clock_timestamp()").await;
+    support::until("a job to drop it has failed, too", || async {
+        let failed: i64 = scene.app.value("SELECT count(*) FROM jobs WHERE kind = 'expire' AND state = 'failed'").await;
+        (failed == 1).then_some(())
+    })
+    .await;
+    let kept = done["result"]["kept"]["database"].as_str().unwrap();
+    assert_eq!(Digest::of(kept).await, scene.damaged, "it was touched");
+    let state: String = scene.app.value("SELECT state FROM kept_databases").await;
+    assert_eq!(state, "kept");
+    scene.app.holds().await;
+}

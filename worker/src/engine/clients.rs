@@ -25,7 +25,7 @@ pub struct Restorable {
     pub tool_major: u32,
     /// Major version of the server it was taken from.
     pub server_major: u32,
-    /// Whether that server marks its columns; see [`marks_columns`].
+    /// Whether that server marks its columns; see `marks_columns`.
     pub marks_columns: bool,
 }
 

@@ -9,7 +9,7 @@ use shared::{
     job::{ExpireJob, Placed},
 };
 
-use super::{Done, Job, JobError};
+use super::{Done, Job, JobError, undo};
 use crate::engine::Engine as _;
 
 /// Drops it, or finds that it is gone.
@@ -23,6 +23,7 @@ pub async fn run(job: &Job, payload: &ExpireJob) -> Result<Done, JobError> {
     let Some(kept) = kept.filter(|kept| kept.is_kept) else {
         return Ok(Done::Plain(json!({ "dropped": false, "why": "it was swapped back or dropped before" })));
     };
+    undo::require_server(work.server_id, kept.server_id)?;
     let engine = &job.ctx.postgres;
     engine.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     let placed = Placed { name: kept.name.clone(), oid: u32::try_from(kept.oid).unwrap_or_default() };

@@ -70,7 +70,7 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
         (Method::Direct, _) => Some("as asked for"),
         (Method::Auto, Some(why)) => Some(why.as_str()),
         (Method::Auto | Method::Swap, _) => {
-            require_swappable(&standing, &payload.database)?;
+            require_swappable(at, &standing, &payload.database)?;
             None
         }
     };
@@ -98,7 +98,17 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
 }
 
 /// Refuses what a swap cannot do, or would tear off.
-pub(super) fn require_swappable(standing: &Standing, database: &DatabaseName) -> Result<(), JobError> {
+pub(super) fn require_swappable(at: &Connection, standing: &Standing, database: &DatabaseName) -> Result<(), JobError> {
+    if at.maintenance_database == *database {
+        return Err(JobError::abort(
+            "invalid_request",
+            format!(
+                "database {:?} is the server's maintenance database: nobody can rename what he is connected to",
+                database.as_str()
+            ),
+            "Give the server another maintenance_database (template1, or an empty one made for it).",
+        ));
+    }
     if let Some(why) = &standing.cannot_swap {
         return Err(JobError::abort(
             "permission_denied",

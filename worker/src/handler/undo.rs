@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::{
     db::{kept, work::Purpose},
-    id::KeptId,
+    id::{KeptId, ServerId},
     job::{Placed, Swap, UndoJob},
     name::DatabaseName,
 };
@@ -23,6 +23,7 @@ pub async fn run(job: &Job, payload: &UndoJob) -> Result<Done, JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let kept = kept::get(&mut conn, payload.kept_id).await?.filter(|kept| kept.is_kept).ok_or_else(missing)?;
     drop(conn);
+    require_server(work.server_id, kept.server_id)?;
     let engine = &job.ctx.postgres;
     engine.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     let (name, oid) = (&kept.name, u32::try_from(kept.oid).unwrap_or_default());
@@ -30,7 +31,7 @@ pub async fn run(job: &Job, payload: &UndoJob) -> Result<Done, JobError> {
     let Some(existing) = incoming.existing.filter(|existing| existing.oid == oid) else { return Err(missing()) };
     let database: DatabaseName = kept.database.clone();
     let standing = engine.standing(&at, &database).await?;
-    restore::require_swappable(&standing, &database)?;
+    restore::require_swappable(&at, &standing, &database)?;
     let outgoing = match &standing.existing {
         Some(existing) => Some(engine.outgoing(&at, &database, existing.oid)?),
         None => None,
@@ -49,6 +50,18 @@ pub async fn run(job: &Job, payload: &UndoJob) -> Result<Done, JobError> {
     exchange::exchange(job, &at, &swap, comment.as_deref(), result).await.map_err(|failed| match failed {
         Exchanged::Not(error) | Exchanged::Unknown(error) => error,
     })
+}
+
+/// What was put aside stands where the target was then.
+pub(super) fn require_server(now: ServerId, then: ServerId) -> Result<(), JobError> {
+    if now == then {
+        return Ok(());
+    }
+    Err(JobError::abort(
+        "target_changed",
+        "the target has moved to another server since: what was put aside stands on the old one",
+        "Look there, or point the target at that server again.",
+    ))
 }
 
 fn missing() -> JobError {
