@@ -22,7 +22,7 @@ use super::{ByteStream, Fault, Listed, Marker, ReadBack, Removed, Stat, Store, S
 mod tree;
 mod upload;
 
-use tree::{is_absent, make_dirs, rename_new, sync_dir, walk};
+use tree::{create_whole, is_absent, make_dirs, sync_dir, walk};
 use upload::FileUpload;
 
 const TMP: &str = ".tmp";
@@ -217,14 +217,12 @@ impl Store for FileStore {
         let marker = Marker { installation, created_at: chrono::Utc::now() };
         let temp = self.temp(&UploadRef::generate());
         self.blocking("claiming", String::new(), move |store| {
-            let renamed = write_new(&temp, &marker).and_then(|()| rename_new(&temp, &store.root.join(MARKER)));
-            match renamed {
+            let text = serde_json::to_vec(&marker).map_err(io::Error::other)?;
+            match create_whole(&store.root.join(MARKER), &text, &temp) {
                 Ok(()) => sync_dir(&store.root),
-                Err(error) => {
-                    fs::remove_file(&temp)?;
-                    // Another worker was faster; what it wrote is read below.
-                    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
-                }
+                // Another worker was faster; what it wrote is read below.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                Err(error) => Err(error),
             }
         })
         .await?;

@@ -1,11 +1,12 @@
 //! The directory tree of a `file` store: made, renamed into and listed so that every step is durable.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 use super::{MARKER, TMP};
 use crate::store::Listed;
@@ -22,6 +23,31 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
             fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
         }
         other => other.map_err(io::Error::from),
+    }
+}
+
+/// Makes a small file that has no name before it is whole, so that whoever dies meanwhile leaves nothing that no row
+/// names. Where the file system cannot (network ones), it goes by way of `temp`.
+pub(super) fn create_whole(path: &Path, bytes: &[u8], temp: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(path.parent().unwrap_or(path), flags, Mode::RUSR | Mode::WUSR) {
+        Ok(nameless) => {
+            let mut file = File::from(nameless);
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+            Ok(rustix::fs::linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)?;
+            let made = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| rename_new(temp, path));
+            if made.is_err() {
+                fs::remove_file(temp)?;
+            }
+            made
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
