@@ -35,7 +35,7 @@ async fn a_look_tells_what_would_be_done_and_does_nothing() {
     assert_eq!(would["rename"][1][1], json!(name), "{swap:#}");
     assert!(would["keep_old_until"].is_string(), "{swap:#}");
     assert!(swap["save"]["raw_bytes"].as_u64().unwrap() > 10_000, "{swap:#}");
-    assert!(swap["target"]["bytes"].as_u64().unwrap() > 1_000_000 && swap["target"]["tables"] == 2, "{swap:#}");
+    assert!(swap["target"]["bytes"].as_u64().unwrap() > 1_000_000 && swap["target"]["tables"] == 4, "{swap:#}");
     assert!(swap["expected_duration_s"].as_f64().unwrap() > 0.0, "{swap:#}");
     assert!(swap["expected_duration_based_on"]["of"].as_str().unwrap().contains("backup"), "{swap:#}");
 
@@ -43,7 +43,7 @@ async fn a_look_tells_what_would_be_done_and_does_nothing() {
     let would = &direct["would"];
     assert_eq!(
         (&would["method"], &would["drop"], &would["keep_old_s"]),
-        (&json!("direct"), &json!(["public.lots"]), &Value::Null)
+        (&json!("direct"), &json!(["archive.events", "archive.events_2025", "public.lots"]), &Value::Null)
     );
     assert!(would["create"].as_array().unwrap().contains(&json!("public.bids")), "{direct:#}");
 
