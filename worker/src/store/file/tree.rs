@@ -30,7 +30,7 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 /// names. Where the file system cannot (network ones), it goes by way of `temp`.
 pub(super) fn create_whole(path: &Path, bytes: &[u8], temp: &Path) -> io::Result<()> {
     use rustix::io::Errno;
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(path.parent().unwrap_or(path), flags, Mode::RUSR | Mode::WUSR) {
         Ok(nameless) => {
             let mut file = File::from(nameless);
