@@ -25,7 +25,7 @@ pub use dump::{CopyResult, DumpPlan, Dumped, Tap, dump};
 pub use error::StreamError;
 pub use hash::{Blake3, Sha256, sha256};
 pub use progress::{Progress, StageTime};
-pub use restore::{Expected, Restored, StoredBytes, read_back, restore, restore_when, verify};
+pub use restore::{Expected, Restored, StoredBytes, read_back, restore, verify};
 
 /// Blocks per stream when nothing else is asked for: 16 MiB.
 pub const DEFAULT_BLOCKS: usize = 16;

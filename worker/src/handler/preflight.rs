@@ -23,7 +23,7 @@ use crate::{
     store::Store,
 };
 
-type Copies = Vec<(Slug, Arc<dyn Store>)>;
+type Copy = (Slug, Arc<dyn Store>);
 
 /// Looks and reports. What would fail is part of the answer, not a failure.
 pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
@@ -100,18 +100,19 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
 pub(super) async fn require(
     job: &Job,
     at: &Connection,
+    manifest: &Manifest,
+    copies: &[Copy],
     properties: &DatabaseProperties,
     restore: &RestoreJob,
     capacity: Option<i64>,
 ) -> Result<(), JobError> {
-    let (manifest, copies) = load(job, restore.save_id).await?;
-    let contents = match contents(job, &manifest, &copies).await {
+    let contents = match contents(job, manifest, copies).await {
         Ok(contents) => Some(contents),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         // The restore reads the copies itself, and says what is wrong with them.
         Err(_) => None,
     };
-    let plan = Plan { manifest: &manifest, properties, restore, contents: contents.as_ref(), capacity };
+    let plan = Plan { manifest, properties, restore, contents: contents.as_ref(), capacity };
     let report = job.ctx.postgres.preflight(at, plan, &job.lease.cancel).await?;
     let sure = |finding: &Finding| finding.severity == Severity::Error && finding.code != "sessions_cannot_be_ended";
     match report.problems.into_iter().find(sure) {
@@ -120,7 +121,7 @@ pub(super) async fn require(
     }
 }
 
-async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Copies), JobError> {
+async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Vec<Copy>), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, id).await?;
     let available = save.filter(|save| save.state == SaveState::Available).and_then(|save| save.manifest);
@@ -142,7 +143,7 @@ async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Copies), JobError> {
 
 /// The dump's contents, from the head of the first copy that can be read. Whether the bytes are good, only a whole reading
 /// tells.
-async fn contents(job: &Job, manifest: &Manifest, copies: &Copies) -> Result<Contents, JobError> {
+async fn contents(job: &Job, manifest: &Manifest, copies: &[Copy]) -> Result<Contents, JobError> {
     let unreadable = |why: String| JobError::abort("contents_unknown", why, "Look at the store.");
     let object = manifest.objects.iter().find(|object| object.part.starts_with("dump."));
     let Some(object) = object else { return Err(unreadable("the manifest names no dump".to_owned())) };

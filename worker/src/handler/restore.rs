@@ -74,7 +74,8 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
             None
         }
     };
-    preflight::require(job, at, &source.properties, payload, restoring.capacity).await?;
+    preflight::require(job, at, &source.manifest, source.copies(), &source.properties, payload, restoring.capacity)
+        .await?;
     // A database that was dropped has nothing to save, and nothing to restore into.
     match (&standing.existing, direct) {
         (Some(_), _) => {

@@ -49,9 +49,6 @@ pub enum StreamError {
     Compress(#[source] io::Error),
     #[error("the stream was cancelled")]
     Cancelled,
-    /// Everything matched, and the caller said not to go on.
-    #[error("the last block was withheld")]
-    Withheld,
     /// A stage panicked: a fault of ours.
     #[error("stage {stage} of the stream died: this is a bug")]
     StageDied { stage: &'static str },
@@ -68,7 +65,6 @@ impl StreamError {
             | Self::Sink { .. }
             | Self::Compress(_)
             | Self::Cancelled
-            | Self::Withheld
             | Self::StageDied { .. } => false,
         }
     }
@@ -84,7 +80,6 @@ impl StreamError {
             Self::Sink { .. } => "sink_failed",
             Self::Compress(_) => "compression_failed",
             Self::Cancelled => "cancelled",
-            Self::Withheld => "withheld",
             Self::StageDied { .. } => "stage_died",
         }
     }

@@ -51,22 +51,9 @@ pub struct Restored {
 pub async fn restore(
     stored: ByteStream,
     expected: Expected,
-    sink: impl AsyncWrite + Unpin + Send,
-    progress: Arc<Progress>,
-    cancel: &CancellationToken,
-) -> Result<Restored, StreamError> {
-    restore_when(stored, expected, sink, progress, cancel, std::future::ready(Ok(()))).await
-}
-
-/// As [`restore`], awaiting `release` once everything has matched and before the last block is written: the last moment
-/// in which nothing can have been committed.
-pub async fn restore_when(
-    stored: ByteStream,
-    expected: Expected,
     mut sink: impl AsyncWrite + Unpin + Send,
     progress: Arc<Progress>,
     cancel: &CancellationToken,
-    release: impl Future<Output = Result<(), StreamError>> + Send,
 ) -> Result<Restored, StreamError> {
     let (to_sha, from_store) = mpsc::channel(1);
     let (to_unzstd, from_sha) = mpsc::channel(1);
@@ -123,7 +110,6 @@ pub async fn restore_when(
     differ("raw length", expected.raw_bytes, raw.bytes)?;
     differ("BLAKE3 of the raw bytes", expected.blake3, raw.digest())?;
 
-    release.await?;
     let finish = async {
         if let Some(block) = held {
             write(&mut sink, &block, &progress).await?;

@@ -31,14 +31,15 @@ pub(crate) use self::transaction::Ended;
 use self::{graph::Graph, patch::Patch};
 use super::{
     super::{
-        Connection, EngineError, ErrorCode, Keep, Restore, RestoreOptions,
+        Connection, EngineError, ErrorCode, Restore, RestoreOptions,
         clients::{Client, Restorable},
     },
     Postgres,
     archive::toc::{Entry, Toc},
     classify,
-    connect::{cancellable, conninfo},
+    connect::cancellable,
     not_started,
+    restore::arguments,
 };
 
 /// Which half of the chosen objects is restored.
@@ -161,8 +162,7 @@ impl Postgres {
         let client: &Client = self.client_for_restore(at, saved, cancel).await?;
         let mut tool = self.tool(at, Some(database), client, "pg_restore")?;
         tool.piped_stdin = true;
-        tool.args = ["--single-transaction", "--exit-on-error", "--no-password"].into_iter().map(Into::into).collect();
-        tool.args.push(format!("--dbname={}", conninfo(database)).into());
+        tool.args = arguments(database, options);
         if let Some(dir) = &tool.dir {
             let list = dir.write("list", part.file().as_bytes()).map_err(not_started("pg_restore"))?;
             tool.args.extend(["-L".into(), list.into()]);
@@ -172,12 +172,6 @@ impl Postgres {
         }
         if part.if_exists {
             tool.args.push("--if-exists".into());
-        }
-        if options.owner == Keep::None {
-            tool.args.push("--no-owner".into());
-        }
-        if options.privileges == Keep::None {
-            tool.args.push("--no-privileges".into());
         }
         let started = self.launcher.start(tool, cancel).await.map_err(not_started("pg_restore"))?;
         Ok(Restore::of_process(started, "pg_restore", classify::stderr))

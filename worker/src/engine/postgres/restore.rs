@@ -85,7 +85,7 @@ impl Postgres {
 }
 
 /// What every restore says to `pg_restore`.
-fn arguments(database: &DatabaseName, options: &RestoreOptions) -> Vec<OsString> {
+pub(super) fn arguments(database: &DatabaseName, options: &RestoreOptions) -> Vec<OsString> {
     let mut args: Vec<OsString> =
         ["--single-transaction", "--exit-on-error", "--no-password"].into_iter().map(Into::into).collect();
     args.push(format!("--dbname={}", conninfo(database)).into());

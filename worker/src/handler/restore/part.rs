@@ -148,8 +148,7 @@ pub(super) async fn fill(
         })
     };
     let through = |writer| Gate::new(writer, part, release);
-    let now = std::future::ready(Ok(()));
-    let poured = Box::pin(pour::pour_through(job, source, store, stored, restore, through, now)).await;
+    let poured = Box::pin(pour::pour_through(job, source, store, stored, restore, through)).await;
     if let Some(why) = withheld.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(Attempt::Job(why));
     }

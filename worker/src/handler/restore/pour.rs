@@ -17,17 +17,15 @@ pub(super) async fn open(job: &Job, source: &Source, store: &dyn Store) -> Resul
     store.read(&source.object.key, &job.lease.cancel).await.map_err(|error| Attempt::Copy(error.into()))
 }
 
-/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict. `release` is awaited when everything has
-/// matched, before the last block.
+/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict.
 pub(super) async fn pour(
     job: &Job,
     source: &Source,
     store: &dyn Store,
     stored: ByteStream,
     restore: Restore,
-    release: impl Future<Output = Result<(), JobError>> + Send,
 ) -> Result<Restored, Attempt> {
-    pour_through(job, source, store, stored, restore, |writer| writer, release).await
+    pour_through(job, source, store, stored, restore, |writer| writer).await
 }
 
 /// As [`pour`], with something between the bytes and the tool.
@@ -38,7 +36,6 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     stored: ByteStream,
     mut restore: Restore,
     through: impl FnOnce(ChildStdin) -> W + Send,
-    release: impl Future<Output = Result<(), JobError>> + Send,
 ) -> Result<Restored, Attempt> {
     let Some(writer) = restore.writer() else {
         return Err(JobError::abort("internal", "the restore tool has no input", "Report this.").into());
@@ -46,15 +43,8 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     failpoint!("restore.tool.started");
     let writer = through(writer);
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
-    let mut withheld = None;
-    let release = async {
-        release.await.map_err(|why| {
-            withheld = Some(why);
-            StreamError::Withheld
-        })
-    };
     let cancel = &job.lease.cancel;
-    let streamed = stream::restore_when(stored, source.expected, writer, progress, cancel, release).await;
+    let streamed = stream::restore(stored, source.expected, writer, progress, cancel).await;
     drop(watched);
     match streamed {
         Ok(restored) => {
@@ -78,11 +68,7 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
         Err(error) => {
             restore.stop().await?;
             let other_copy_may_help = matches!(error, StreamError::Corrupt { .. } | StreamError::Store(_));
-            Err(match withheld {
-                Some(why) => Attempt::Job(why),
-                None if other_copy_may_help => Attempt::Copy(error.into()),
-                None => error.into(),
-            })
+            Err(if other_copy_may_help { Attempt::Copy(error.into()) } else { error.into() })
         }
     }
 }

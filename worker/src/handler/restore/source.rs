@@ -81,6 +81,11 @@ impl Source {
         Restorable::of(self.manifest.tool_major, &self.manifest.server_version)
     }
 
+    /// The good copies of which this worker has the store.
+    pub(super) fn copies(&self) -> &[(Slug, Arc<dyn Store>)] {
+        &self.copies
+    }
+
     /// The copies, to be tried one after another as long as another may help.
     pub(super) fn tries(&self) -> Result<Tries<'_>, JobError> {
         let mut copies = self.copies.iter();

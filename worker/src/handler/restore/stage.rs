@@ -63,7 +63,7 @@ async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, store: &dyn Stor
     let filled = async {
         job.phase("restoring").await?;
         let restore = engine.restore(at, &created, &source.restorable(), options, cancel).await?;
-        let restored = pour::pour(job, source, store, stored, restore, std::future::ready(Ok(()))).await?;
+        let restored = pour::pour(job, source, store, stored, restore).await?;
         job.phase("settling").await?;
         let warnings = engine.settle(at, &created, &source.properties, options, cancel).await?;
         failpoint!("restore.settle.after");
