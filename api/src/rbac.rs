@@ -57,6 +57,7 @@ permissions! {
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,
     SaveRestore "save.restore" of save: Operator,
+    SaveVerify "save.verify" of save: Operator,
     SaveDelete "save.delete" of save: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,

@@ -63,6 +63,7 @@ routes! {
     get    "/v1/saves/{id}"              saves::get;
     delete "/v1/saves/{id}"              saves::delete;
     post   "/v1/saves/{id}/restore"      saves::restore;
+    post   "/v1/saves/{id}/verify"       saves::verify;
     post   "/v1/gc"                      gc::create;
     get    "/v1/jobs"                    jobs::list;
     get    "/v1/jobs/{id}"               jobs::get;

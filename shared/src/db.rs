@@ -24,6 +24,7 @@ pub mod services;
 pub mod sessions;
 pub mod sweep;
 pub mod targets;
+pub mod verify;
 pub mod work;
 pub mod workers;
 

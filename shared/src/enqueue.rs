@@ -4,6 +4,7 @@ mod delete;
 mod gc;
 mod preflight;
 mod restore;
+mod verify;
 
 use sqlx::PgConnection;
 
@@ -12,6 +13,7 @@ pub use self::{
     gc::{GcRequest, gc},
     preflight::preflight,
     restore::{Place, Replace, RestoreRequest, expire, restore, undo},
+    verify::verify,
 };
 use crate::{
     db::{DbError, finish, jobs, saves},
@@ -30,6 +32,10 @@ pub enum EnqueueError {
     SaveMissing(SaveId),
     #[error("save {id} is {state}: only an available save can be restored")]
     SaveNotAvailable { id: SaveId, state: SaveState },
+    #[error("save {id} is {state}: only an available save can be read")]
+    SaveNotReadable { id: SaveId, state: SaveState },
+    #[error("the save has no copy in store {store:?}: it has copies in {known}")]
+    CopyMissing { store: String, known: String },
     #[error("save {id} is still being made: cancel {} first", job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}")))]
     SavePending { id: SaveId, job: Option<JobId> },
     #[error("save {0} is pinned: unpin it first")]
@@ -191,6 +197,7 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             gc(tx, GcRequest { store: job.store, worker_group: old.worker_group.clone(), dry_run: job.dry_run }, &asked)
                 .await?
         }
+        Payload::Verify(job) => verify(tx, job.save_id, job.stores, &asked).await?,
         Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
         Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
         Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,

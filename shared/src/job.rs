@@ -10,6 +10,7 @@ mod preflight;
 mod probe;
 mod restore;
 mod undo;
+mod verify;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
 pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
+pub use verify::VerifyJob;
 
 /// What a job does, with what it needs to know. The tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,7 @@ pub enum Payload {
     Preflight(PreflightJob),
     Delete(DeleteJob),
     Gc(GcJob),
+    Verify(VerifyJob),
 }
 
 impl Payload {
@@ -51,6 +54,7 @@ impl Payload {
             Self::Preflight(_) => "preflight",
             Self::Delete(_) => "delete",
             Self::Gc(_) => "gc",
+            Self::Verify(_) => "verify",
         }
     }
 }

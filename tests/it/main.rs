@@ -14,3 +14,4 @@ mod plans;
 mod preflight;
 mod queue;
 mod s3;
+mod verify;

@@ -12,6 +12,7 @@ pub mod probe;
 mod resolve;
 pub mod restore;
 pub mod undo;
+pub mod verify;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -64,6 +65,7 @@ pub enum Done {
         end: kept::End,
         result: serde_json::Value,
     },
+    Verified(Box<verify::Verified>),
     Plain(serde_json::Value),
 }
 
@@ -77,6 +79,7 @@ impl Done {
                         "objects": objects.len(), "stages": saved.stages, "bottleneck": saved.bottleneck,
                         "warnings": saved.manifest.warnings })
             }
+            Self::Verified(verified) => verified.result(),
             Self::Swapped { result, .. } | Self::Expired { result, .. } | Self::Plain(result) => result.clone(),
         }
     }
@@ -178,5 +181,6 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Preflight(payload) => preflight::run(job, payload).await,
         Payload::Delete(payload) => delete::run(job, payload).await,
         Payload::Gc(payload) => gc::run(job, payload).await,
+        Payload::Verify(payload) => verify::run(job, payload).await,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod copies;
 pub mod removal;
+mod verified;
 
 use serde_json::json;
 use shared::{
@@ -37,6 +38,7 @@ pub async fn write(
             }
             completed(tx, job, payload, result).await
         }
+        (Done::Verified(verified), _) => verified::write(tx, job, verified).await,
         (Done::Plain(_), Payload::Delete(delete)) => deletion::end(tx, job, delete.save_id).await,
         (Done::Expired { kept_id, end, .. }, _) => kept::end(tx, *kept_id, *end, job.id).await,
         (Done::Plain(result), _) => completed(tx, job, payload, result).await,

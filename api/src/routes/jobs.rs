@@ -143,6 +143,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         EnqueueError::SaveMissing(_) => ApiError::NotFound("save"),
         EnqueueError::JobMissing(_) => ApiError::NotFound("job"),
         EnqueueError::SaveNotAvailable { .. }
+        | EnqueueError::SaveNotReadable { .. }
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }
@@ -150,7 +151,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }
         | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
-        EnqueueError::StoreUnknown { .. } => {
+        EnqueueError::StoreUnknown { .. } | EnqueueError::CopyMissing { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];
             ApiError::Invalid { detail: "the request names a store that cannot be used".into(), errors }
         }

@@ -5,6 +5,7 @@ pub mod get;
 pub mod list;
 mod part;
 pub mod restore;
+pub mod verify;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

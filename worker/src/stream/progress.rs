@@ -56,7 +56,7 @@ impl Progress {
         self.touch();
     }
 
-    pub(super) fn stored(&self, bytes: usize) {
+    pub(crate) fn stored(&self, bytes: usize) {
         self.stored_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.touch();
     }

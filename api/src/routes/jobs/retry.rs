@@ -22,7 +22,8 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Resp
     if let Some(save) = seen.reads_save_id
         && let Some(save) = saves::get(&mut tx, save).await?
     {
-        call.authorize(Permission::SaveRestore, Some(save.service_id))?;
+        let permission = if seen.kind == "verify" { Permission::SaveVerify } else { Permission::SaveRestore };
+        call.authorize(permission, Some(save.service_id))?;
     }
     // What only an admin may ask for, only an admin may ask for again.
     let more = match seen.decode() {

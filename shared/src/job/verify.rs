@@ -1,0 +1,15 @@
+//! Read a save again, whole, and say which of its copies are what was saved.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::SaveId, name::Slug};
+
+/// The payload of a verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyJob {
+    pub v: u16,
+    pub save_id: SaveId,
+    /// The copies in these stores alone; empty: all of them.
+    #[serde(default)]
+    pub stores: Vec<Slug>,
+}
