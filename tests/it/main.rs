@@ -13,3 +13,4 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod s3;
