@@ -16,3 +16,4 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod s3;

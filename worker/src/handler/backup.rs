@@ -8,6 +8,7 @@ use shared::{
         saves,
         work::{Purpose, TargetWork},
     },
+    inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
     manifest::{self, Consistency, Manifest},
     name::Slug,
@@ -16,7 +17,7 @@ use shared::{
 
 use super::{Done, Job, JobError};
 use crate::{
-    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName},
+    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName, postgres::inventory},
     record::copies::{Copies, GoodCopy, Part},
     stream::{DumpPlan, StageTime},
 };
@@ -69,14 +70,23 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let dump = engine.dump(&at, &database, &options, &probe, cancel).await?;
         let (tool, tool_version) = (dump.tool().0.to_owned(), dump.tool().1.to_owned());
         let mut warnings = warnings(&probe, dump.warnings());
+        let (tap, counting) = inventory::tap();
         let plan = DumpPlan {
             level: job.ctx.settings.zstd_level,
             expect_magic: Some(MAGIC),
             required: copies.required(),
             laggard: job.ctx.settings.laggard,
+            tap: Some(tap),
             ..DumpPlan::default()
         };
         let dumped = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
+        let inventory = match counting.result() {
+            Ok(inventory) => Some(inventory),
+            Err(why) => {
+                warnings.push(format!("the save has no inventory: {why}"));
+                None
+            }
+        };
         match engine.dump_globals(&at, &probe, cancel).await? {
             Globals::Skipped(why) => warnings.push(why),
             Globals::Dump(dump) => {
@@ -97,7 +107,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             &save,
             &probe,
             (tool, tool_version),
-            warnings,
+            (inventory, warnings),
             copies.read_back(),
             started_at,
         )?;
@@ -173,7 +183,7 @@ fn describe(
     save: &saves::SaveRow,
     probe: &ProbeReport,
     (tool, tool_version): (String, String),
-    warnings: Vec<String>,
+    (inventory, warnings): (Option<Inventory>, Vec<String>),
     read_back: BTreeMap<Slug, String>,
     started_at: chrono::DateTime<Utc>,
 ) -> Result<Manifest, JobError> {
@@ -208,7 +218,7 @@ fn describe(
         read_back,
         started_at,
         finished_at: Utc::now(),
-        inventory: None,
+        inventory,
         warnings,
     })
 }

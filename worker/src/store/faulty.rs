@@ -128,6 +128,10 @@ impl Store for Faulty {
         self.inner.max_object_bytes()
     }
 
+    async fn inspect(&self) -> Result<(), StoreError> {
+        self.inner.inspect().await
+    }
+
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
         answer(self.before(Op::Prepare).await?, self.inner.prepare(key).await)
     }

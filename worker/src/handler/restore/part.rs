@@ -16,10 +16,7 @@ use crate::{
         Creation, Engine as _,
         postgres::{
             Postgres,
-            archive::{
-                Archive,
-                toc::{Toc, TocError},
-            },
+            archive::toc::{Listing, Toc, TocError},
             parts::{Half, Part, Wanted, gate::Gate},
         },
     },
@@ -87,7 +84,7 @@ pub(super) async fn contents(restoring: &Restoring<'_>, copy: &SavedCopy) -> Res
     let stored = pour::open(job, copy).await?;
     let expected = copy.expected().map_err(Attempt::Copy)?;
     let (progress, watched) = job.watch(Some(expected.raw_bytes));
-    let mut archive = Reader(Archive::recording());
+    let mut archive = Reader(Listing::default());
     let decryption = copy.decryption();
     let read = stream::restore(stored, &expected, decryption, &mut archive, progress, &job.lease.cancel).await;
     drop(watched);
@@ -200,7 +197,7 @@ async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, copy: &SavedCopy) 
 
 /// Where an archive goes that is only read.
 #[derive(Debug)]
-struct Reader(Archive);
+struct Reader(Listing);
 
 impl tokio::io::AsyncWrite for Reader {
     fn poll_write(
