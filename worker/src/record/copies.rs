@@ -236,11 +236,11 @@ impl Copies {
             stored_bytes: sent.bytes,
             sha256: stream::sha256(&bytes).0,
         };
-        let named =
-            name_object(job, self.save, store.as_ref(), manifest::PART, manifest::PART.to_owned(), &key).await?;
-        let reference = named.at.clone();
-        copy.named().push(named);
-        let stored = store::put(store.as_ref(), &key, &reference, bytes, &job.lease.cancel).await?;
+        let at = store.prepare(&key).await?;
+        let id = name_object(job, self.save, store.name(), manifest::PART, &key, &at).await?;
+        let (of, part) = (manifest::PART, manifest::PART.to_owned());
+        copy.named().push(Named { id, of, part, key: key.clone(), at: at.clone(), facts: None });
+        let stored = store::put(store.as_ref(), &key, &at, bytes, &job.lease.cancel).await?;
         check(job, store.as_ref(), &key, stored, sent).await?;
         copy.set_facts(&key, facts);
         Ok(())
@@ -442,9 +442,11 @@ enum Opened {
 impl Opening {
     async fn name_and_open(&mut self, part: String) -> Result<Box<dyn Upload>, Opened> {
         let key = key_of(&self.prefix, &part).map_err(Opened::Unnamed)?;
-        let named = name_object(&self.job, self.save, self.store.as_ref(), self.of, part, &key);
-        let named = named.await.map_err(Opened::Unnamed)?;
-        let at = named.at.clone();
+        // Some stores are asked for it, and may not answer.
+        let at = self.store.prepare(&key).await.map_err(Opened::Not)?;
+        let id = name_object(&self.job, self.save, self.store.name(), &part, &key, &at);
+        let id = id.await.map_err(Opened::Unnamed)?;
+        let named = Named { id, of: self.of, part, key: key.clone(), at: at.clone(), facts: None };
         self.named.lock().unwrap_or_else(PoisonError::into_inner).push(named);
         self.store.upload(&key, &at, &self.job.lease.cancel).await.map_err(Opened::Not)
     }
@@ -472,22 +474,21 @@ fn key_of(prefix: &str, part: &str) -> Result<StoreKey, JobError> {
 }
 
 /// Commits the row that names an object, before its first byte.
-async fn name_object(
+pub(crate) async fn name_object(
     job: &Job,
     save_id: SaveId,
-    store: &dyn Store,
-    of: &'static str,
-    part: String,
+    store: &Slug,
+    part: &str,
     key: &StoreKey,
-) -> Result<Named, JobError> {
-    let at = store.prepare(key).await?;
+    at: &UploadRef,
+) -> Result<ObjectId, JobError> {
     let id = ObjectId::generate();
     let object = objects::NewObject {
         id,
         save_id,
-        store: store.name().to_string(),
+        store: store.to_string(),
         key: key.to_string(),
-        part: part.clone(),
+        part: part.to_owned(),
         upload_ref: at.to_string(),
     };
     let mut conn = job.ctx.pool.acquire().await?;
@@ -499,10 +500,11 @@ async fn name_object(
     failpoint!("backup.name.before");
     tx.commit().await?;
     failpoint!("backup.name.after");
-    Ok(Named { id, of, part, key: key.clone(), at, facts: None })
+    Ok(id)
 }
 
-async fn check(
+/// Reads a committed object again, where its store is to be checked so.
+pub(crate) async fn check(
     job: &Job,
     store: &dyn Store,
     key: &StoreKey,
