@@ -58,6 +58,7 @@ permissions! {
     SaveRead "save.read" of save: Viewer,
     SaveRestore "save.restore" of save: Operator,
     SaveVerify "save.verify" of save: Operator,
+    SaveCopy "save.copy" of save: Operator,
     SaveDelete "save.delete" of save: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,

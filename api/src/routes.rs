@@ -64,6 +64,7 @@ routes! {
     delete "/v1/saves/{id}"              saves::delete;
     post   "/v1/saves/{id}/restore"      saves::restore;
     post   "/v1/saves/{id}/verify"       saves::verify;
+    post   "/v1/saves/{id}/copies"       saves::copies;
     post   "/v1/gc"                      gc::create;
     get    "/v1/jobs"                    jobs::list;
     get    "/v1/jobs/{id}"               jobs::get;

@@ -1,5 +1,6 @@
 //! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
 
+mod copy;
 mod delete;
 mod gc;
 mod preflight;
@@ -9,6 +10,7 @@ mod verify;
 use sqlx::PgConnection;
 
 pub use self::{
+    copy::copy,
     delete::{Deletion, delete},
     gc::{GcRequest, gc},
     preflight::preflight,
@@ -20,7 +22,7 @@ use crate::{
     id::{AdminId, JobId, SaveId, TargetId},
     job::{BackupJob, JobState, Payload, ProbeJob, TableName},
     queue::{self, QueueError},
-    save::{Mode, Origin, SaveState, Scope},
+    save::{CopyState, Mode, Origin, SaveState, Scope},
 };
 
 /// Why nothing was enqueued.
@@ -34,6 +36,10 @@ pub enum EnqueueError {
     SaveNotAvailable { id: SaveId, state: SaveState },
     #[error("save {id} is {state}: only an available save can be read")]
     SaveNotReadable { id: SaveId, state: SaveState },
+    #[error("the copy of save {id} in store {store:?} is {state}: only one that is missing or corrupt is made again")]
+    CopyNotBroken { id: SaveId, store: String, state: CopyState },
+    #[error("save {0} has no good copy that another could be made from")]
+    NoGoodCopy(SaveId),
     #[error("the save has no copy in store {store:?}: it has copies in {known}")]
     CopyMissing { store: String, known: String },
     #[error("save {id} is still being made: cancel {} first", job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}")))]
@@ -197,7 +203,8 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             gc(tx, GcRequest { store: job.store, worker_group: old.worker_group.clone(), dry_run: job.dry_run }, &asked)
                 .await?
         }
-        Payload::Verify(job) => verify(tx, job.save_id, job.stores, &asked).await?,
+        Payload::Verify(job) => verify(tx, job.save_id, job.stores, job.repair, &asked).await?,
+        Payload::Copy(job) => copy(tx, job.save_id, job.store, &asked).await?,
         Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
         Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
         Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,

@@ -1,6 +1,7 @@
 //! Jobs: what is asked of the workers. Payloads hold ids and choices, never data or secrets, and carry their version.
 
 mod backup;
+mod copy;
 mod delete;
 mod expire;
 mod gc;
@@ -15,6 +16,7 @@ mod verify;
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
+pub use copy::CopyJob;
 pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
@@ -39,6 +41,7 @@ pub enum Payload {
     Delete(DeleteJob),
     Gc(GcJob),
     Verify(VerifyJob),
+    Copy(CopyJob),
 }
 
 impl Payload {
@@ -55,6 +58,7 @@ impl Payload {
             Self::Delete(_) => "delete",
             Self::Gc(_) => "gc",
             Self::Verify(_) => "verify",
+            Self::Copy(_) => "copy",
         }
     }
 }

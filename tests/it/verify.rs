@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{App, Database, Proxy, TargetSpec, WorkerSpec, invariants, stack};
+use support::{App, Database, Digest, Proxy, TargetSpec, WorkerSpec, invariants, stack};
 
 /// A second directory, as store `second`.
 fn second(app: &App) -> (PathBuf, String) {
@@ -70,10 +70,10 @@ async fn copies_that_are_what_was_saved_are_said_to_be() {
     let save = app.saved(&target).await;
     assert_eq!(state(&app, &save).await, (vec!["good".into(), "good".into()], true, false));
     // One is not enough for a save that requires two.
-    let one = verify(&app, &save, json!({ "stores": ["second"] })).await;
+    let one = verify(&app, &save, json!({ "stores": ["second"], "repair": false })).await;
     assert_eq!((outcomes(&one), &one["verified"]), (vec![("second", "good")], &json!(false)), "{one:#}");
     assert!(!state(&app, &save).await.2);
-    let all = verify(&app, &save, json!({})).await;
+    let all = verify(&app, &save, json!({ "repair": false })).await;
     assert_eq!(outcomes(&all), [("disk", "good"), ("second", "good")], "{all:#}");
     assert!(all["copies"].as_array().unwrap().iter().all(|copy| copy["raw_checked"] == true), "{all:#}");
     assert_eq!(state(&app, &save).await, (vec!["good".into(), "good".into()], true, true));
@@ -105,7 +105,7 @@ async fn a_flipped_bit_a_lost_object_and_another_ones_bytes_are_found_in_their_c
                 Some(bytes) => std::fs::write(&path, bytes).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),
             }
-            let found = verify(&app, &save, json!({})).await;
+            let found = verify(&app, &save, json!({ "repair": false })).await;
             assert_eq!(outcomes(&found), [("disk", "good"), ("second", word)], "{part}: {found:#}");
             assert_eq!(found["verified"], false, "{found:#}");
             assert_eq!(state(&app, &save).await, (vec!["good".into(), word.into()], false, false), "{part} {word}");
@@ -113,7 +113,7 @@ async fn a_flipped_bit_a_lost_object_and_another_ones_bytes_are_found_in_their_c
         }
         // Whoever puts it back has a good copy again.
         std::fs::write(&path, &whole).unwrap();
-        let found = verify(&app, &save, json!({ "stores": ["second"] })).await;
+        let found = verify(&app, &save, json!({ "stores": ["second"], "repair": false })).await;
         assert_eq!(outcomes(&found), [("second", "good")], "{found:#}");
         let (states, valid, _) = state(&app, &save).await;
         assert_eq!((states, valid), (vec!["good".to_owned(), "good".to_owned()], true));
@@ -133,12 +133,12 @@ async fn a_store_that_does_not_answer_says_nothing_of_its_copy() {
     let target = app.target_with(&TargetSpec { target, ..TargetSpec::of(&source.name) }).await;
     let save = app.saved(&target).await;
     proxy.cut();
-    let found = verify(&app, &save, json!({})).await;
+    let found = verify(&app, &save, json!({ "repair": false })).await;
     assert_eq!(outcomes(&found), [("grid", "unreachable"), ("second", "good")], "{found:#}");
     // A directory that is not mounted has no files, and is not missing any.
     let away = app.dir.path().join("away");
     std::fs::rename(&root, &away).unwrap();
-    let job = app.client.post(&format!("/v1/saves/{save}/verify"), json!({})).await.id();
+    let job = app.client.post(&format!("/v1/saves/{save}/verify"), json!({ "repair": false })).await.id();
     let job = app.client.job_until(&job, "tried again", |job| job["error"].is_object()).await;
     assert_eq!(job["error"]["retryable"], true, "{job:#}");
     std::fs::rename(&away, &root).unwrap();
@@ -148,4 +148,67 @@ async fn a_store_that_does_not_answer_says_nothing_of_its_copy() {
     assert_eq!(events(&app).await, ["save.unreachable", "save.verified", "save.verified"]);
     app.holds().await;
     invariants::remove_grid(&app).await;
+}
+
+#[tokio::test]
+async fn a_broken_copy_is_made_again_from_a_good_one_and_gc_takes_what_it_had() {
+    let mut app = App::spawn().await;
+    let source = Database::small().await;
+    let (root, more) = second(&app);
+    let more = format!("{more}\n[gc]\ngrace_s = 0\ninterval_s = 0\n");
+    let _worker = app.worker_with(&WorkerSpec { more, ..WorkerSpec::named("one") }).await;
+    let target = in_two(&mut app, &source).await;
+    let save = app.saved(&target).await;
+    let whole = app.client.post(&format!("/v1/saves/{save}/copies"), json!({ "store": "second" })).await;
+    whole.expect(409);
+
+    let old = object(&root, &key(&app, "dump.0001").await);
+    let mut damaged = std::fs::read(&old).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&old, damaged).unwrap();
+    let found = verify(&app, &save, json!({})).await;
+    assert_eq!(outcomes(&found), [("disk", "good"), ("second", "corrupt")], "{found:#}");
+    let job: String = app.value("SELECT id::text FROM jobs WHERE kind = 'copy'").await;
+    let job = app.client.job_is(&job, "succeeded").await;
+    assert_eq!((&job["result"]["store"], &job["result"]["from"]), (&json!("second"), &json!("disk")), "{job:#}");
+    assert_eq!(state(&app, &save).await, (vec!["good".into(), "good".into()], true, false));
+    let repaired: i64 = app.value("SELECT count(*) FROM outbox WHERE type = 'save.repaired'").await;
+    assert_eq!(repaired, 1);
+    app.holds().await;
+    let all = verify(&app, &save, json!({})).await;
+    assert_eq!(
+        (outcomes(&all), &all["verified"]),
+        (vec![("disk", "good"), ("second", "good")], &json!(true)),
+        "{all:#}"
+    );
+
+    let had: i64 = app.value("SELECT count(*) FROM save_objects WHERE state = 'deleting' AND store = 'second'").await;
+    assert!(had >= 2 && old.exists(), "what the copy had before is gc's to take");
+    let gc = app.client.post("/v1/gc?wait=60s", json!({ "dry_run": false, "store": "second" })).await.expect(202);
+    assert_eq!(
+        (&gc["result"]["objects"], &gc["result"]["stores"][0]["foreign"]["count"]),
+        (&json!(had), &json!(0)),
+        "{gc:#}"
+    );
+    assert!(!old.exists());
+
+    // The whole copy is gone, and it is made again when asked for.
+    std::fs::remove_dir_all(old.ancestors().nth(4).unwrap()).unwrap();
+    let found = verify(&app, &save, json!({ "repair": false })).await;
+    assert_eq!(outcomes(&found), [("disk", "good"), ("second", "missing")], "{found:#}");
+    let job =
+        app.client.post(&format!("/v1/saves/{save}/copies?wait=60s"), json!({ "store": "second" })).await.expect(202);
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+
+    // It restores where the other one cannot.
+    let first: String = app.value("SELECT key FROM save_objects WHERE store = 'disk' AND part = 'dump.0001'").await;
+    let good = std::fs::read(app.store().join(&first)).unwrap();
+    std::fs::write(app.store().join(&first), b"not a dump").unwrap();
+    let copy = Database { name: stack::fresh("new") };
+    let restore = app.restore(&save, &copy.name).await;
+    app.client.job_is(&restore, "succeeded").await;
+    assert_eq!(Digest::of(&source.name).await.rows, Digest::of(&copy.name).await.rows);
+    std::fs::write(app.store().join(&first), good).unwrap();
+    app.holds().await;
 }

@@ -2,6 +2,7 @@
 //! writes it, fenced, in one transaction.
 
 pub mod backup;
+pub mod copy;
 pub mod delete;
 mod error;
 mod exchange;
@@ -66,6 +67,7 @@ pub enum Done {
         result: serde_json::Value,
     },
     Verified(Box<verify::Verified>),
+    Copied(Box<copy::Copied>),
     Plain(serde_json::Value),
 }
 
@@ -80,6 +82,7 @@ impl Done {
                         "warnings": saved.manifest.warnings })
             }
             Self::Verified(verified) => verified.result(),
+            Self::Copied(copied) => copied.result(),
             Self::Swapped { result, .. } | Self::Expired { result, .. } | Self::Plain(result) => result.clone(),
         }
     }
@@ -182,5 +185,6 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Delete(payload) => delete::run(job, payload).await,
         Payload::Gc(payload) => gc::run(job, payload).await,
         Payload::Verify(payload) => verify::run(job, payload).await,
+        Payload::Copy(payload) => copy::run(job, payload).await,
     }
 }

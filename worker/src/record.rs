@@ -1,5 +1,6 @@
 //! The record: what the last, fenced transaction of a job writes beside the job's own state (design §3, step 8).
 
+mod copied;
 pub mod copies;
 pub mod manifests;
 pub mod reading;
@@ -40,6 +41,7 @@ pub async fn write(
             }
             completed(tx, job, payload, result).await
         }
+        (Done::Copied(copied), _) => copied::write(tx, fence, job, copied).await,
         (Done::Verified(verified), _) => verified::write(tx, job, verified).await,
         (Done::Plain(_), Payload::Delete(delete)) => deletion::end(tx, job, delete.save_id).await,
         (Done::Expired { kept_id, end, .. }, _) => kept::end(tx, *kept_id, *end, job.id).await,

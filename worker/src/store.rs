@@ -160,7 +160,8 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
 
 /// Proof that what was written to an upload is the whole object, without which no upload can be committed.
 ///
-/// There are two ways to it: the bytes were all at hand ([`Whole::of_bytes`]), or the engine's child ended with success
+/// There are three ways to it: the bytes were all at hand ([`Whole::of_bytes`]), they were a good copy's and matched its
+/// record (`of_record`), or the engine's child ended with success
 /// (`of_exit`, which only the engine's exited dump calls, design §3.6). A dump whose tool failed therefore cannot
 /// become an object: the code does not compile.
 #[derive(Debug)]
@@ -177,6 +178,11 @@ impl Whole {
     /// The child that wrote the object exited with success. For the engine's `Dump<Exited>` alone.
     pub(crate) fn of_exit() -> Self {
         Self { bytes: None }
+    }
+
+    /// The object is `bytes` long and was proven by its record while it was copied from another store.
+    pub(crate) fn of_record(bytes: u64) -> Self {
+        Self { bytes: Some(bytes) }
     }
 
     /// The length the object must have, where it is known beforehand.

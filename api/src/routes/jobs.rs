@@ -144,6 +144,8 @@ pub fn refused(error: EnqueueError) -> ApiError {
         EnqueueError::JobMissing(_) => ApiError::NotFound("job"),
         EnqueueError::SaveNotAvailable { .. }
         | EnqueueError::SaveNotReadable { .. }
+        | EnqueueError::CopyNotBroken { .. }
+        | EnqueueError::NoGoodCopy(_)
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }

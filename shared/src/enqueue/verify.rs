@@ -17,6 +17,7 @@ pub async fn verify(
     tx: &mut PgConnection,
     save_id: SaveId,
     stores: Vec<Slug>,
+    repair: bool,
     asked: &Asked,
 ) -> Result<JobId, EnqueueError> {
     let save = saves::lock_to_read(tx, save_id).await?.ok_or(EnqueueError::SaveMissing(save_id))?;
@@ -29,7 +30,8 @@ pub async fn verify(
     }
     let place = jobs::place(tx, save.target_id).await?.ok_or(EnqueueError::TargetMissing(save.target_id))?;
     let id = JobId::generate();
-    let mut row = new_job(id, Payload::Verify(VerifyJob { v: 1, save_id, stores }), save.target_id, &place, asked);
+    let mut row =
+        new_job(id, Payload::Verify(VerifyJob { v: 1, save_id, stores, repair }), save.target_id, &place, asked);
     row.reads_save_id = Some(save_id);
     // The target's server is not touched, so none of its places is taken.
     row.server_id = None;

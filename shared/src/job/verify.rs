@@ -12,4 +12,7 @@ pub struct VerifyJob {
     /// The copies in these stores alone; empty: all of them.
     #[serde(default)]
     pub stores: Vec<Slug>,
+    /// Whether a copy that is found broken is made again from a good one.
+    #[serde(default)]
+    pub repair: bool,
 }

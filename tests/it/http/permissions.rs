@@ -46,6 +46,7 @@ const TABLE: &[Row] = &[
     ("get", "/v1/saves/{id}", [401, 200, 200, 200, 404, 200, 200]),
     ("post", "/v1/saves/{id}/restore", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/saves/{id}/verify", [401, 403, 202, 202, 404, 202, 202]),
+    ("post", "/v1/saves/{id}/copies", [401, 403, 409, 409, 404, 409, 409]),
     ("delete", "/v1/saves/{id}", [401, 403, 403, 409, 404, 409, 409]),
     ("post", "/v1/gc", [401, 403, 403, 403, 403, 202, 202]),
     ("get", "/v1/jobs", [401, 200, 200, 200, 200, 200, 200]),
@@ -111,6 +112,7 @@ impl Things {
         let name = stack::fresh("m").replace('_', "-");
         Some(match (method, route) {
             ("post", "/v1/auth/login") => json!({ "name": "root", "password": ADMIN_PASSWORD }),
+            ("post", "/v1/saves/{id}/copies") => json!({ "store": "disk" }),
             ("post", "/v1/services") => json!({ "name": name }),
             ("post", "/v1/servers") => json!({ "name": name, "engine": "postgres", "host": "127.0.0.1" }),
             ("post", "/v1/credentials") => json!({ "name": name, "user_name": "u", "password": "p" }),

@@ -69,6 +69,8 @@ impl Outcome {
 pub struct Verified {
     pub save_id: SaveId,
     pub required: i32,
+    /// Whether broken copies are to be made again.
+    pub repair: bool,
     pub verdicts: Vec<Verdict>,
 }
 
@@ -103,7 +105,7 @@ pub async fn run(job: &Job, payload: &VerifyJob) -> Result<Done, JobError> {
         );
         verdicts.push(verdict);
     }
-    let verified = Verified { save_id: payload.save_id, required, verdicts };
+    let verified = Verified { save_id: payload.save_id, required, repair: payload.repair, verdicts };
     if verified.count(Outcome::Unreachable) == verified.verdicts.len()
         && let Some(problem) = verified.verdicts.iter().find_map(|verdict| verdict.problem.clone())
     {

@@ -5,7 +5,7 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 use shared::id::InstallationId;
-use shared::name::Slug;
+use shared::name::{Slug, StoreKey};
 
 /// A failed operation on a store.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,11 @@ impl StoreError {
     /// What is to lie in the store could not be named.
     pub(crate) fn unnamed(store: &Slug, key: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(store, "naming", key, Fault::Failed).because(source)
+    }
+
+    /// What a reader of an object has found out.
+    pub(crate) fn of_object(store: &Slug, doing: &'static str, key: &StoreKey, fault: Fault) -> Self {
+        Self::new(store, doing, key.as_str(), fault)
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

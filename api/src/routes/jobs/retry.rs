@@ -22,7 +22,11 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Resp
     if let Some(save) = seen.reads_save_id
         && let Some(save) = saves::get(&mut tx, save).await?
     {
-        let permission = if seen.kind == "verify" { Permission::SaveVerify } else { Permission::SaveRestore };
+        let permission = match seen.kind.as_str() {
+            "verify" => Permission::SaveVerify,
+            "copy" => Permission::SaveCopy,
+            _ => Permission::SaveRestore,
+        };
         call.authorize(permission, Some(save.service_id))?;
     }
     // What only an admin may ask for, only an admin may ask for again.

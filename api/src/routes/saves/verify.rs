@@ -20,6 +20,8 @@ pub struct CreateVerify {
     /// The copies in these stores alone; empty: all of them.
     #[serde(default)]
     stores: Vec<Slug>,
+    /// Make broken copies again from a good one; yes, unless said otherwise.
+    repair: Option<bool>,
     priority: Option<i16>,
 }
 
@@ -36,7 +38,9 @@ pub async fn handle(
     let mut tx = call.begin().await?;
     let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
     call.authorize(permission, Some(save.service_id))?;
-    let job = enqueue::verify(&mut tx, id, body.stores, &call.asked(body.priority)).await.map_err(refused)?;
+    let job = enqueue::verify(&mut tx, id, body.stores, body.repair.unwrap_or(true), &call.asked(body.priority))
+        .await
+        .map_err(refused)?;
     call.commit(tx, Change::new(permission, id, Some(save.service_id), json!({ "job_id": job }))).await?;
     accepted(&call.state, job, wait).await
 }
