@@ -8,6 +8,8 @@ use std::{
     process::Stdio,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::{app::App, stack};
 
 /// A bucket. It goes with its content when dropped.
@@ -29,7 +31,7 @@ impl Bucket {
         let rule = "<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
             <ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days>\
             </DefaultRetention></Rule></ObjectLockConfiguration>";
-        assert_eq!(bucket.request(&["-X", "PUT", "--data-binary", rule], "?object-lock=").0, 200);
+        assert_eq!(bucket.put_lock(rule), 200);
         Some(bucket)
     }
 
@@ -68,7 +70,14 @@ impl Bucket {
     pub fn unlock(&self) {
         let rule = "<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
             <ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
-        assert_eq!(self.request(&["-X", "PUT", "--data-binary", rule], "?object-lock=").0, 200);
+        assert_eq!(self.put_lock(rule), 200);
+    }
+
+    /// This request is refused without a digest of its body.
+    fn put_lock(&self, rule: &str) -> u16 {
+        let digest = ring::digest::digest(&ring::digest::SHA256, rule.as_bytes());
+        let digest = format!("x-amz-checksum-sha256: {}", STANDARD.encode(digest));
+        self.request(&["-X", "PUT", "-H", &digest, "--data-binary", rule], "?object-lock=").0
     }
 
     /// The visible objects with their bytes, by key.
