@@ -8,6 +8,7 @@ mod engine;
 mod events;
 mod http;
 mod in_place;
+mod inventory;
 mod make;
 mod parts;
 mod plans;
