@@ -25,7 +25,7 @@ pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
-pub use stores::{ReadBack, Store, StoreKind, Stores};
+pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
 pub use telemetry::{LogFormat, Telemetry};
 pub use worker::Worker;
 

@@ -14,3 +14,4 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod s3;

@@ -16,7 +16,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
     event, port,
-    store::{FileStore, GridFsSettings, GridFsStore, ReadBack, Store, StoreError},
+    store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
     sweeper,
 };
 
@@ -64,6 +64,7 @@ impl App {
         // Neither is waited for: sweeping and health go on until the last job is done.
         shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
         event::start(config, installation, &shutdown);
+        inspect(&ctx, &shutdown);
         let listener = tokio::net::TcpListener::bind(ctx.settings.port_listen).await?;
         tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %listener.local_addr()?, "worker started");
         let (port, stop) = (Arc::clone(&ctx), shutdown.soft().clone());
@@ -95,7 +96,7 @@ async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
 /// Opens a store as it is declared.
 pub(crate) async fn open_store(name: &Slug, store: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
     let read_back = match store.read_back {
-        config::ReadBack::Full | config::ReadBack::ProviderChecksum => ReadBack::Full,
+        config::ReadBack::Full => ReadBack::Full,
         config::ReadBack::Off => ReadBack::Off,
     };
     Ok(match &store.kind {
@@ -110,7 +111,25 @@ pub(crate) async fn open_store(name: &Slug, store: &config::Store) -> Result<Arc
             };
             Arc::new(GridFsStore::open(name.clone(), &settings).await?)
         }
+        StoreKind::S3(settings) => Arc::new(S3Store::open(name.clone(), settings, read_back)?),
     })
+}
+
+/// Looks at every store beside what the worker does. One that is not fit is refused by each job that asks for it: the
+/// others are as good as they were.
+fn inspect(ctx: &Context, shutdown: &Shutdown) {
+    for store in ctx.stores.values() {
+        let (store, stop) = (Arc::clone(store), shutdown.soft().clone());
+        shutdown.tasks().spawn(async move {
+            let found = tokio::select! {
+                () = stop.cancelled() => return,
+                found = store.inspect() => found,
+            };
+            if let Err(error) = found {
+                tracing::error!(store = %store.name(), error.code = error.code(), error = %shared::telemetry::Causes(&error), "the store is refused");
+            }
+        });
+    }
 }
 
 fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {

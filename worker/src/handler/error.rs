@@ -1,12 +1,15 @@
 //! How an attempt fails: whether another may help, and what the job's row says. Mapped here once from what engines,
 //! streams, stores and the database report.
 
+use std::time::Duration;
+
+use chrono::Utc;
 use shared::{db::DbError, job::Problem};
 
 use crate::{
     context::TargetError,
     engine::{EngineError, ErrorCode},
-    store::StoreError,
+    store::{Fault, StoreError},
     stream::StreamError,
 };
 
@@ -88,8 +91,23 @@ impl From<StoreError> for JobError {
         if error.code() == "cancelled" {
             return Self::Stopped;
         }
-        Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code()))
+        let failed = Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code()));
+        match (failed, error.fault()) {
+            (Self::Retry(problem), Fault::Locked { until }) => {
+                Self::Retry(Problem { retry_after_s: Some(lock_delay(*until).as_secs()), ..problem })
+            }
+            (failed, _) => failed,
+        }
     }
+}
+
+/// When a locked object is looked at again: a moment after its lock, but every day, as a lock can be shortened; every six
+/// hours where nobody says how long it lasts.
+fn lock_delay(until: Option<chrono::DateTime<Utc>>) -> Duration {
+    const DAY: Duration = Duration::from_hours(24);
+    let Some(until) = until else { return DAY / 4 };
+    let left = (until - Utc::now()).to_std().unwrap_or_default();
+    (left + Duration::from_mins(1)).min(DAY)
 }
 
 /// What to do about what streams and stores report.
@@ -101,6 +119,9 @@ fn hint(code: &str) -> &'static str {
         "store_full" => "Free space in the store, shorten the retention, or give the target another store.",
         "store_unreachable" => "Check that the store runs, that it is mounted, and that this worker may connect to it.",
         "store_denied" => "Give the worker's user the right to read and write in the store.",
+        "store_missing" => "Create the bucket, or correct the store's bucket, endpoint and region.",
+        "store_public" => "Take public access away from the bucket; set allow_public = true if it is meant.",
+        "object_locked" => "Nothing: the deletion is tried again when the lock is over.",
         "foreign_installation" => "Correct the store's settings, or adopt the store if it has moved here.",
         "empty_or_bad_format" => "Check that the tool on this worker is the real one.",
         "too_few_copies" => "Give the target as many stores as it requires copies.",

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use chrono::{DateTime, Utc};
 use shared::id::InstallationId;
 use shared::name::Slug;
 
@@ -39,6 +40,14 @@ pub enum Fault {
     Corrupt { detail: String },
     #[error("the upload is not whole ({detail}): it was not made visible; look for a second worker that cleaned it up")]
     Incomplete { detail: String },
+    #[error("there is no such bucket here: create it, or correct the store's bucket, endpoint and region")]
+    NoBucket,
+    #[error(
+        "strangers can read the store ({detail}): take public access away from the bucket, or set allow_public = true if it is meant"
+    )]
+    Public { detail: String },
+    #[error("the object is locked{}: it can be deleted when its retention is over", until.map(|at| format!(" until {}", at.to_rfc3339())).unwrap_or_default())]
+    Locked { until: Option<DateTime<Utc>> },
     #[error("the name is reserved for the store itself")]
     Reserved,
     #[error("the operation was cancelled")]
@@ -95,11 +104,18 @@ impl StoreError {
     /// among them: retention may free space meanwhile.
     pub fn is_permanent(&self) -> bool {
         match self.fault {
-            Fault::Denied | Fault::Missing | Fault::Foreign { .. } | Fault::Corrupt { .. } | Fault::Reserved => true,
+            Fault::Denied
+            | Fault::NoBucket
+            | Fault::Public { .. }
+            | Fault::Missing
+            | Fault::Foreign { .. }
+            | Fault::Corrupt { .. }
+            | Fault::Reserved => true,
             Fault::Full
             | Fault::Unreachable
             | Fault::Exists
             | Fault::Incomplete { .. }
+            | Fault::Locked { .. }
             | Fault::Cancelled
             | Fault::Failed => false,
         }
@@ -116,6 +132,9 @@ impl StoreError {
             Fault::Foreign { .. } => "foreign_installation",
             Fault::Corrupt { .. } => "object_corrupt",
             Fault::Incomplete { .. } => "upload_incomplete",
+            Fault::NoBucket => "store_missing",
+            Fault::Public { .. } => "store_public",
+            Fault::Locked { .. } => "object_locked",
             Fault::Reserved => "key_reserved",
             Fault::Cancelled => "cancelled",
             Fault::Failed => "store_failed",

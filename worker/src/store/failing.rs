@@ -40,6 +40,10 @@ impl Store for Failing {
         self.inner.read_back()
     }
 
+    async fn inspect(&self) -> Result<(), StoreError> {
+        self.inner.inspect().await
+    }
+
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
         failpoint!("store.prepare.before");
         let done = self.inner.prepare(key).await;

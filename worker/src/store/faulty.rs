@@ -123,6 +123,10 @@ impl Store for Faulty {
         self.inner.read_back()
     }
 
+    async fn inspect(&self) -> Result<(), StoreError> {
+        self.inner.inspect().await
+    }
+
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
         answer(self.before(Op::Prepare).await?, self.inner.prepare(key).await)
     }
