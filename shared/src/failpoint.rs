@@ -37,6 +37,7 @@ pub const NAMES: &[&str] = &[
     "restore.mark.after",
     "restore.tool.started",
     "restore.tool.ended",
+    "restore.compare.before",
     "restore.settle.after",
     "restore.publish.before",
     "restore.publish.after",

@@ -9,6 +9,7 @@ mod engine;
 mod events;
 mod http;
 mod in_place;
+mod inventory;
 mod laggards;
 mod make;
 mod objects;
