@@ -14,4 +14,5 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod rebuild;
 mod s3;

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::{
     engine::{Connection, EngineKind, SessionTag, TlsMode, postgres::Postgres},
+    signing::Signer,
     store::Store,
 };
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub stores: Stores,
     pub postgres: Postgres,
     pub keys: KeyRing,
+    /// Signs the manifests of the saves made here.
+    pub signer: Signer,
     pub settings: config::Worker,
     pub gc: config::Gc,
     /// What holds for jobs that Holdfast asks of itself.

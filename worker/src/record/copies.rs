@@ -175,7 +175,7 @@ impl Copies {
         let text = serde_json::to_vec_pretty(manifest).map_err(|error| {
             JobError::abort("internal", format!("the manifest cannot be written as JSON: {error}"), "Report this.")
         })?;
-        let bytes = Bytes::from(text);
+        let bytes = Bytes::from(job.ctx.signer.sign(text));
         let length = bytes.len() as u64;
         let facts = objects::StoredFacts {
             raw_bytes: length,
