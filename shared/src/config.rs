@@ -3,6 +3,7 @@
 
 mod auth;
 mod database;
+mod encryption;
 mod events;
 mod gc;
 mod http;
@@ -19,6 +20,7 @@ use std::fmt;
 
 pub use auth::Auth;
 pub use database::Database;
+pub use encryption::{Encryption, Lock};
 pub use events::{EventMode, Events};
 pub use gc::Gc;
 pub use http::{Http, Mode, Network};

@@ -68,6 +68,8 @@ pub const NAMES: &[&str] = &[
     "store.upload.after",
     "store.write.before",
     "store.write.after",
+    "store.end.before",
+    "store.end.after",
     "store.commit.before",
     "store.commit.after",
     "store.abort.before",

@@ -12,12 +12,13 @@ use shared::{
 };
 
 use crate::{
-    context::{Context, Stores},
+    context::{Context, Packing, Stores},
     dispatch::Dispatch,
     engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
     event, port,
     signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
+    stream::Encryption,
     sweeper,
 };
 
@@ -51,6 +52,7 @@ impl App {
             pool: pool.clone(),
             beats,
             stores: stores(&config.stores).await?,
+            packing: config.stores.iter().map(|(name, store)| (name.clone(), packing(name, store))).collect(),
             postgres: Postgres { launcher, clients, run_dir },
             signer: Signer::of(&keys, config.secrets.public_key.as_ref().map(PublicKey::key_id).as_deref()),
             keys: keys.clone(),
@@ -93,6 +95,15 @@ async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
         stores.insert(name.clone(), opened);
     }
     Ok(stores)
+}
+
+/// How a store's bytes are packed, as it is declared.
+pub(crate) fn packing(name: &Slug, store: &config::Store) -> Packing {
+    let encryption = store.encryption.clone().map(|settings| Arc::new(Encryption::new(name.clone(), settings)));
+    if encryption.as_ref().is_some_and(|encryption| !encryption.can_read()) {
+        tracing::info!(store = %name, "no identity: this worker writes there and can neither restore nor verify what it wrote");
+    }
+    Packing { encryption, object_bytes: store.object_bytes }
 }
 
 /// Opens a store as it is declared.

@@ -52,6 +52,7 @@ pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl
     let mut conn = pool.acquire().await?;
     let ours = migrate::installation(&mut conn).await?;
     let store = app::open_store(&name, declared).await?;
+    let packing = app::packing(&name, declared);
     let ring = config.secrets.ring.clone().unwrap_or_default();
     let preferred = config.secrets.public_key.as_ref().map(shared::secret::PublicKey::key_id);
     let signer = Signer::of(&ring, preferred.as_deref());
@@ -62,7 +63,7 @@ pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl
     let mut table = Table::begin(out)?;
     let mut sum = Sum::default();
     for (place, epochs) in &places {
-        let line = match find(store.as_ref(), &signer, place, epochs).await {
+        let line = match find((store.as_ref(), packing.encryption.as_deref()), &signer, place, epochs).await {
             Err(why) => {
                 sum.skipped += 1;
                 Line::skipped(place, &why)

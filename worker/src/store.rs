@@ -195,6 +195,11 @@ pub trait Store: Send + Sync + Debug {
 
     fn read_back(&self) -> ReadBack;
 
+    /// The most bytes that one object may have; none where any length will do. A longer dump is cut into several.
+    fn max_object_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Looks whether the store is fit for saves as far as a look from outside can tell; what is found is remembered for a
     /// while, and asked for again by [`Store::claim`]. Called at start and by probes.
     async fn inspect(&self) -> Result<(), StoreError> {
@@ -247,6 +252,13 @@ pub trait Store: Send + Sync + Debug {
 pub trait Upload: Send + Debug {
     /// Writes the next bytes. After an error the upload can only be aborted.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Says that no bytes will follow, long before the commit: whatever can be done without making the object visible is
+    /// done, and what the upload holds (threads, buffers) is given back. A dump of many objects has as many uploads that wait
+    /// for the tool's proof.
+    async fn end(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Makes the object durable and visible, all at once. Refused when the key exists. After an error other than
     /// `object_exists` it is unknown whether the object is there: ask [`Store::stat`].

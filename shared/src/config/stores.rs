@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::reader::Section;
+use super::{encryption, encryption::Encryption, reader::Section};
 use crate::name::{Slug, StoreKey};
 
 /// The declared stores by name.
 pub type Stores = BTreeMap<Slug, Store>;
+
+/// A dump is cut into at most 9,999 objects.
+const LEAST_OBJECT_BYTES: u64 = 64 << 10;
 
 /// How a stored copy is checked before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -26,6 +29,10 @@ pub enum ReadBack {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub read_back: ReadBack,
+    /// None: the bytes lie there as compressed.
+    pub encryption: Option<Encryption>,
+    /// The most bytes of one object of a dump, where the store's own bound is not to be used.
+    pub object_bytes: Option<u64>,
     pub kind: StoreKind,
 }
 
@@ -94,6 +101,11 @@ pub(super) fn read(s: &mut Section<'_>) -> Stores {
 fn read_one(s: &mut Section<'_>) -> Option<Store> {
     let kind = needed(s, "kind", "\"file\", \"gridfs\" or \"s3\"");
     let read_back = s.optional("read_back", "\"full\" or \"off\"").unwrap_or_default();
+    let encryption = encryption::read(&mut s.table("encryption"));
+    let object_bytes: Option<u64> = s.optional("object_bytes", "a whole number of bytes");
+    if object_bytes.is_some_and(|bytes| bytes < LEAST_OBJECT_BYTES) {
+        s.fail("object_bytes", "is too small", &format!("give at least {LEAST_OBJECT_BYTES} bytes"));
+    }
     let kind = match kind? {
         Kind::File => {
             let root: PathBuf = needed(s, "root", "an absolute directory")?;
@@ -117,7 +129,7 @@ fn read_one(s: &mut Section<'_>) -> Option<Store> {
         }
         Kind::S3 => StoreKind::S3(read_s3(s)?),
     };
-    Some(Store { read_back, kind })
+    Some(Store { read_back, encryption, object_bytes, kind })
 }
 
 fn read_s3(s: &mut Section<'_>) -> Option<S3> {

@@ -271,11 +271,12 @@ async fn insert_copy(tx: &mut PgConnection, copy: &FoundCopy<'_>, job: JobId) ->
     let save: SaveId = copy.manifest.save;
     let stored: i64 = copy.objects.iter().map(|object| object.stored_bytes).sum();
     sqlx::query!(
-        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes) VALUES ($1, $2, 'good', $3, $4)",
+        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes, encodings) VALUES ($1, $2, 'good', $3, $4, $5)",
         save.0,
         copy.store,
         copy.epoch,
-        stored
+        stored,
+        Json(&copy.manifest.encodings) as _
     )
     .execute(&mut *tx)
     .await?;

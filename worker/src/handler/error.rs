@@ -9,8 +9,9 @@ use shared::{db::DbError, job::Problem};
 use crate::{
     context::TargetError,
     engine::{EngineError, ErrorCode},
+    record::manifests::ManifestError,
     store::{Fault, StoreError},
-    stream::StreamError,
+    stream::{CryptError, StreamError},
 };
 
 /// Why a handler gave up.
@@ -86,6 +87,21 @@ impl From<StreamError> for JobError {
     }
 }
 
+impl From<CryptError> for JobError {
+    fn from(error: CryptError) -> Self {
+        StreamError::from(error).into()
+    }
+}
+
+impl From<ManifestError> for JobError {
+    fn from(error: ManifestError) -> Self {
+        match error {
+            ManifestError::Crypt(error) => error.into(),
+            error => Self::of(true, error.code(), chain(&error), "Use another copy, or a newer version of Holdfast."),
+        }
+    }
+}
+
 impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         if error.code() == "cancelled" {
@@ -124,6 +140,13 @@ fn hint(code: &str) -> &'static str {
         "object_locked" => "Nothing: the deletion is tried again when the lock is over.",
         "foreign_installation" => "Correct the store's settings, or adopt the store if it has moved here.",
         "empty_or_bad_format" => "Check that the tool on this worker is the real one.",
+        "identity_missing" => {
+            "Give the worker stores.<name>.encryption.identity_file of one of the store's recipients, or restore on a worker that has it."
+        }
+        "identity_wrong" => {
+            "Give the worker the identity of a recipient that the store had when the save was made (several may stand in the file)."
+        }
+        "store_lagging" => "Look at the store: it was too slow. Copy the save there once it is well.",
         "too_few_copies" => "Give the target as many stores as it requires copies.",
         "source_failed" | "sink_failed" => "Look at what the tool said in this worker's log.",
         "stage_died" => "This is a fault of Holdfast: report it with this worker's log.",

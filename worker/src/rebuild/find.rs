@@ -13,9 +13,10 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    record::manifests,
     signing::{Signer, Verdict},
     store::{Listed, Store},
-    stream,
+    stream::{self, Encryption},
 };
 
 /// No manifest is as large.
@@ -76,10 +77,15 @@ pub(super) fn places(listed: Vec<Listed>) -> (BTreeMap<Place, Epochs>, usize) {
 }
 
 /// The highest epoch that is whole; or why none is.
-pub(super) async fn find(store: &dyn Store, signer: &Signer, place: &Place, epochs: &Epochs) -> Result<Found, String> {
+pub(super) async fn find(
+    (store, encryption): (&dyn Store, Option<&Encryption>),
+    signer: &Signer,
+    place: &Place,
+    epochs: &Epochs,
+) -> Result<Found, String> {
     let mut passed = Vec::new();
     for (epoch, keys) in epochs.iter().rev() {
-        match whole(store, signer, place, *epoch, keys).await {
+        match whole((store, encryption), signer, place, *epoch, keys).await {
             Ok(found) => return Ok(Found { passed, ..found }),
             Err(why) => passed.push(format!("epoch {epoch}: {why}")),
         }
@@ -88,7 +94,7 @@ pub(super) async fn find(store: &dyn Store, signer: &Signer, place: &Place, epoc
 }
 
 async fn whole(
-    store: &dyn Store,
+    (store, encryption): (&dyn Store, Option<&Encryption>),
     signer: &Signer,
     place: &Place,
     epoch: i64,
@@ -106,7 +112,8 @@ async fn whole(
     let key = StoreKey::parse(key).map_err(|error| error.to_string())?;
     let stored = read(store, &key).await?;
     let (signed, verdict) = signer.check(&stored).map_err(|error| error.to_string())?;
-    let manifest = open(store, &signed)?;
+    let (manifest, _) = manifests::read(&signed, store.name(), encryption)
+        .map_err(|error| format!("its manifest cannot be read: {}", Causes(&error)))?;
     let says = (manifest.installation.to_string(), manifest.service.as_str(), manifest.target.as_str());
     if (says.0.as_str(), says.1, says.2) != (installation, service, target) || manifest.save.to_string() != *save {
         return Err("its manifest is another save's".to_owned());
@@ -128,9 +135,9 @@ async fn whole(
         objects.push(FoundObject {
             key: key.to_owned(),
             part: object.part.clone(),
-            raw_bytes: i64::try_from(object.raw_bytes).ok(),
+            raw_bytes: object.raw_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
             stored_bytes: i64::try_from(object.stored_bytes).unwrap_or(i64::MAX),
-            blake3: Some(digest(&object.blake3)?),
+            blake3: object.blake3.as_deref().map(digest).transpose()?,
             sha256: digest(&object.sha256)?,
         });
     }
@@ -147,20 +154,6 @@ async fn whole(
         sha256: stream::sha256(&stored).0.to_vec(),
     });
     Ok(Found { manifest, epoch, verdict, objects, passed: Vec::new() })
-}
-
-/// The manifest that signed bytes are.
-fn open(_store: &dyn Store, signed: &[u8]) -> Result<Manifest, String> {
-    let manifest: Manifest =
-        serde_json::from_slice(signed).map_err(|error| format!("its manifest cannot be read: {error}"))?;
-    if manifest.format > manifest::FORMAT {
-        return Err(format!(
-            "its manifest has format {}, this version reads up to {}",
-            manifest.format,
-            manifest::FORMAT
-        ));
-    }
-    Ok(manifest)
 }
 
 async fn read(store: &dyn Store, key: &StoreKey) -> Result<Vec<u8>, String> {

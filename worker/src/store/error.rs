@@ -50,6 +50,10 @@ pub enum Fault {
     Locked { until: Option<DateTime<Utc>> },
     #[error("the name is reserved for the store itself")]
     Reserved,
+    #[error(
+        "the store took nothing for {seconds} s while enough others went on: its copy was given up; look at the store, and copy the save there once it is well"
+    )]
+    Lagging { seconds: u64 },
     #[error("the operation was cancelled")]
     Cancelled,
     #[error("the store answered with an error; the cause follows")]
@@ -60,6 +64,16 @@ impl StoreError {
     /// `doing` is a phrase such as "writing"; `place` names the key, path or upload.
     pub(super) fn new(store: &Slug, doing: &'static str, place: impl Into<String>, fault: Fault) -> Self {
         Self { store: store.clone(), doing, place: place.into(), fault, source: None }
+    }
+
+    /// The copy was given up, as the store took nothing for so long.
+    pub(crate) fn lagging(store: &Slug, seconds: u64) -> Self {
+        Self::new(store, "writing", "", Fault::Lagging { seconds })
+    }
+
+    /// What is to lie in the store could not be named.
+    pub(crate) fn unnamed(store: &Slug, key: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(store, "naming", key, Fault::Failed).because(source)
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -115,6 +129,7 @@ impl StoreError {
             | Fault::Unreachable
             | Fault::Exists
             | Fault::Incomplete { .. }
+            | Fault::Lagging { .. }
             | Fault::Locked { .. }
             | Fault::Cancelled
             | Fault::Failed => false,
@@ -136,6 +151,7 @@ impl StoreError {
             Fault::Public { .. } => "store_public",
             Fault::Locked { .. } => "object_locked",
             Fault::Reserved => "key_reserved",
+            Fault::Lagging { .. } => "store_lagging",
             Fault::Cancelled => "cancelled",
             Fault::Failed => "store_failed",
         }

@@ -193,6 +193,10 @@ impl Store for S3Store {
         self.read_back
     }
 
+    fn max_object_bytes(&self) -> Option<u64> {
+        Some(upload::MOST_OBJECT_BYTES)
+    }
+
     async fn inspect(&self) -> Result<(), StoreError> {
         self.privacy.look(self).await
     }

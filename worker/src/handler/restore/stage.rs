@@ -10,7 +10,7 @@ use shared::{
 use super::{Attempt, JobError, Restoring, compare, pour};
 use crate::{
     engine::{Created, Creation, Engine as _},
-    store::Store,
+    record::reading::SavedCopy,
     stream::Restored,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Staged {
 pub(super) async fn stage(restoring: &Restoring<'_>, wanted: &DatabaseName) -> Result<Option<Staged>, JobError> {
     let mut tries = restoring.source.tries()?;
     let staged = loop {
-        match once(restoring, wanted, tries.store()).await {
+        match once(restoring, wanted, tries.copy()).await {
             Ok(staged) => break staged,
             Err(attempt) => tries.failed(attempt)?,
         }
@@ -54,10 +54,10 @@ impl Staged {
 
 type One = Option<(Created, Restored, Vec<String>, serde_json::Value)>;
 
-async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, store: &dyn Store) -> Result<One, Attempt> {
+async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, copy: &SavedCopy) -> Result<One, Attempt> {
     let Restoring { job, at, source, options, .. } = restoring;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
-    let stored = pour::open(job, source, store).await?;
+    let stored = pour::open(job, copy).await?;
     let created = match engine.create(at, wanted, &source.properties, options, cancel).await? {
         Creation::New(created) => created,
         Creation::Finished => return Ok(None),
@@ -65,7 +65,7 @@ async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, store: &dyn Stor
     let filled = async {
         job.phase("restoring").await?;
         let restore = engine.restore(at, &created, &source.restorable(), options, cancel).await?;
-        let restored = pour::pour(job, source, store, stored, restore).await?;
+        let restored = pour::pour(job, copy, stored, restore).await?;
         // Before its settings and privileges are set, which may be such that nobody gets in.
         let compared = compare::compare(restoring, created.database()).await?;
         job.phase("settling").await?;

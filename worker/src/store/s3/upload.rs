@@ -21,6 +21,8 @@ use crate::store::{Fault, Store, StoreError, Stored, Upload, UploadRef, Whole, c
 const PART_BYTES: usize = 16 << 20;
 /// Parts in memory at once.
 const BUFFERS: usize = 3;
+/// A longer dump goes on in another object: well below what any provider takes, and no object is unwieldy.
+pub(super) const MOST_OBJECT_BYTES: u64 = 900 * PART_BYTES as u64;
 /// The most that a service takes; with these parts an object of 156 GiB.
 const MOST_PARTS: usize = 10_000;
 
@@ -196,6 +198,17 @@ impl Upload for PartsUpload {
         self.require_open("writing")?;
         self.state = State::Broken;
         self.take(bytes).await?;
+        self.state = State::Open;
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), StoreError> {
+        self.require_open("writing")?;
+        self.state = State::Broken;
+        if let Some(rest) = self.filling.take() {
+            self.send(rest)?;
+        }
+        self.drain("writing", 0).await?;
         self.state = State::Open;
         Ok(())
     }
