@@ -17,4 +17,5 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod rebuild;
 mod s3;

@@ -7,7 +7,7 @@ use shared::{
     config::{self, Config, StoreKind},
     db::{migrate, pool, workers::WorkerRow},
     name::Slug,
-    secret::KeyRing,
+    secret::{KeyRing, PublicKey},
     shutdown::Shutdown,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
     event, port,
+    signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
     stream::Encryption,
     sweeper,
@@ -53,6 +54,7 @@ impl App {
             stores: stores(&config.stores).await?,
             packing: config.stores.iter().map(|(name, store)| (name.clone(), packing(name, store))).collect(),
             postgres: Postgres { launcher, clients, run_dir },
+            signer: Signer::of(&keys, config.secrets.public_key.as_ref().map(PublicKey::key_id).as_deref()),
             keys: keys.clone(),
             settings,
             gc: config.gc.clone(),

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::{
     engine::{Connection, EngineKind, SessionTag, TlsMode, postgres::Postgres},
+    signing::Signer,
     store::Store,
     stream::Encryption,
 };
@@ -42,6 +43,8 @@ pub struct Context {
     pub packing: BTreeMap<Slug, Packing>,
     pub postgres: Postgres,
     pub keys: KeyRing,
+    /// Signs the manifests of the saves made here.
+    pub signer: Signer,
     pub settings: config::Worker,
     pub gc: config::Gc,
     /// What holds for jobs that Holdfast asks of itself.

@@ -55,6 +55,9 @@ pub struct CreateRestore {
     /// Only look what would happen, and what would fail. Needs no `confirm`.
     #[serde(default)]
     dry_run: bool,
+    /// The save is restored although nobody known here has signed it.
+    #[serde(default)]
+    trust: bool,
     priority: Option<i16>,
 }
 
@@ -184,6 +187,14 @@ pub async fn handle(
     if in_place && !body.dry_run {
         call.authorize(Permission::SaveReplace, Some(target.service_id))?;
     }
+    if !save.trusted && !body.dry_run {
+        call.authorize(Permission::SaveTrust, None)?;
+        if !body.trust {
+            let detail =
+                "nobody known here has signed this save, which was found in a store: say true if you know whose it is";
+            return Err(ApiError::field("/trust", detail));
+        }
+    }
     if target.restore_credential_id.is_none() {
         return Err(ApiError::field("/into/target_id", "is a target without a restore credential: give it one first"));
     }
@@ -208,6 +219,7 @@ pub async fn handle(
     let job = job.map_err(refused)?;
     let detail = json!({
         "job_id": job, "target_id": target_id, "database": database, "in_place": in_place, "dry_run": body.dry_run,
+        "trusted": save.trusted,
     });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
