@@ -7,6 +7,7 @@ pub mod child;
 pub mod clients;
 pub mod dump;
 pub mod error;
+pub mod mongodb;
 mod output;
 pub mod postgres;
 pub mod process;
