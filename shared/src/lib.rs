@@ -12,6 +12,7 @@ pub mod enqueue;
 pub mod event;
 pub mod failpoint;
 pub mod id;
+pub mod inventory;
 pub mod job;
 pub mod manifest;
 pub mod name;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{InstallationId, SaveId},
+    inventory::Inventory,
     job::TableName,
     name::{DatabaseName, Slug, StoreKey},
     save::{Mode, Origin, Scope},
@@ -52,9 +53,10 @@ pub struct Manifest {
     pub started_at: DateTime<Utc>,
     pub finished_at: DateTime<Utc>,
     pub objects: Vec<ManifestObject>,
-    /// Rows, bytes and digest per table or collection, where they were counted.
+    /// Rows, bytes and digest per table or collection; absent where they were not counted, which a warning explains, and
+    /// in saves made before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inventory: Option<serde_json::Value>,
+    pub inventory: Option<Inventory>,
     #[serde(default)]
     pub warnings: Vec<String>,
 }

@@ -9,6 +9,7 @@ pub(crate) mod classify;
 mod connect;
 mod dump;
 mod globals;
+pub mod inventory;
 pub(crate) mod parts;
 mod preflight;
 mod probe;

@@ -10,6 +10,7 @@ use shared::{
         work::{Purpose, TargetWork},
     },
     id::ObjectId,
+    inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
     manifest::{self, Consistency, Encoding, Manifest, ManifestObject},
     name::Slug,
@@ -18,7 +19,7 @@ use shared::{
 
 use super::{Done, Job, JobError};
 use crate::{
-    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName},
+    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName, postgres::inventory},
     record::copies::{Copies, Part},
     stream::{DumpPlan, StageTime},
 };
@@ -69,13 +70,22 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let dump = engine.dump(&at, &database, &options, &probe, cancel).await?;
         let (tool, tool_version) = (dump.tool().0.to_owned(), dump.tool().1.to_owned());
         let mut warnings = warnings(&probe, dump.warnings());
+        let (tap, counting) = inventory::tap();
         let plan = DumpPlan {
             level: job.ctx.settings.zstd_level,
             expect_magic: Some(MAGIC),
             required: copies.required(),
+            tap: Some(tap),
             ..DumpPlan::default()
         };
         let part = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
+        let inventory = match counting.result() {
+            Ok(inventory) => Some(inventory),
+            Err(why) => {
+                warnings.push(format!("the save has no inventory: {why}"));
+                None
+            }
+        };
         let mut parts = vec![part];
         match engine.dump_globals(&at, &probe, cancel).await? {
             Globals::Skipped(why) => warnings.push(why),
@@ -93,7 +103,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             &probe,
             (tool, tool_version),
             &parts,
-            warnings,
+            (inventory, warnings),
             copies.read_back(),
             started_at,
         )?;
@@ -172,7 +182,7 @@ fn describe(
     probe: &ProbeReport,
     (tool, tool_version): (String, String),
     parts: &[Part],
-    warnings: Vec<String>,
+    (inventory, warnings): (Option<Inventory>, Vec<String>),
     read_back: BTreeMap<Slug, String>,
     started_at: chrono::DateTime<Utc>,
 ) -> Result<Manifest, JobError> {
@@ -214,7 +224,7 @@ fn describe(
         started_at,
         finished_at: Utc::now(),
         objects: parts.iter().map(object).collect(),
-        inventory: None,
+        inventory,
         warnings,
     })
 }

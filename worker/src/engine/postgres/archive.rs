@@ -3,22 +3,55 @@
 //!
 //! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c`, versions 1.12 (`PostgreSQL` 10) to 1.16 (18),
 //! as `--compress=0` writes it to a pipe: integers are a sign byte and `int_size` bytes, low byte first; texts are their
-//! length (negative: none) and their bytes. Bytes of rows are skipped, not looked at.
+//! length (negative: none) and their bytes. Whoever wants more than that it is whole is an [`Observer`].
 
 pub(crate) mod toc;
 
-use std::collections::HashSet;
-
-use self::toc::Recorder;
+use std::{collections::HashSet, fmt, ops::Range};
 
 const MAGIC: &[u8] = b"PGDMP";
 /// The first version with a table access method, with a compression algorithm, with a relation kind.
 const TABLE_AM: u32 = 0x01_0e;
 const ALGORITHM: u32 = 0x01_0f;
 const RELKIND: u32 = 0x01_10;
-/// Block types of the data section.
-const DATA: u8 = 1;
-const BLOBS: u8 = 3;
+/// Block types of the data section: rows of a table; large objects.
+pub(super) const DATA: u8 = 1;
+pub(super) const BLOBS: u8 = 3;
+
+/// Is told what an archive holds, in its order, while it is read. What it does not ask for is skipped.
+pub(crate) trait Observer: fmt::Debug {
+    /// An entry of the table of contents begins.
+    fn begin(&mut self, _id: i64) {}
+    /// The entry has a block of data.
+    fn had_dumper(&mut self) {}
+    /// A piece of a text, be it a field or a dependency.
+    fn text(&mut self, _piece: &[u8]) {}
+    /// The text of the n-th field is complete.
+    fn field(&mut self, _n: u8) {}
+    /// A field that is a number.
+    fn number(&mut self, _n: u8, _value: i64) {}
+    /// Where the statement stands that drops the entry, its length before it.
+    fn drop_at(&mut self, _place: Range<u64>) {}
+    /// The text of a dependency is complete.
+    fn dependency(&mut self) {}
+    /// The entry is complete; of the last one, how many bytes were read.
+    fn entry(&mut self, _ended: Option<u64>) {}
+    /// The data of an entry begin, which are rows or large objects.
+    fn block(&mut self, _kind: u8, _id: i64) {}
+    /// A large object begins.
+    fn large_object(&mut self, _oid: i64) {}
+    /// A piece of the rows, or of a large object.
+    fn data(&mut self, _piece: &[u8]) {}
+    /// The large object is complete.
+    fn large_object_ended(&mut self) {}
+    /// The data of the entry are complete; how many bytes were read.
+    fn block_ended(&mut self, _id: i64, _at: u64) {}
+}
+
+/// Nobody wants to know.
+impl Observer for () {}
+
+const COMPRESSED: &str = "its archive is compressed, which was not asked for";
 
 /// What is read next. Each is as many bytes as `Archive::need` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +98,7 @@ enum Next {
 
 /// Reads an archive piece by piece.
 #[derive(Debug)]
-pub(crate) struct Archive {
+pub(crate) struct Archive<O = ()> {
     step: Step,
     partial: Vec<u8>,
     version: u32,
@@ -79,11 +112,10 @@ pub(crate) struct Archive {
     unknown: bool,
     /// Bytes read so far.
     at: u64,
-    /// Where the contents go, if anybody wants them.
-    recorder: Option<Box<Recorder>>,
+    observer: O,
 }
 
-impl Default for Archive {
+impl<O: Default> Default for Archive<O> {
     fn default() -> Self {
         Self {
             step: Step::Head,
@@ -97,20 +129,22 @@ impl Default for Archive {
             fault: None,
             unknown: false,
             at: 0,
-            recorder: None,
+            observer: O::default(),
         }
     }
 }
 
-impl Archive {
+impl<O: Observer> Archive<O> {
     /// The next bytes, however they are cut.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         while self.fault.is_none() && !self.unknown && !bytes.is_empty() {
             if let Step::Skip(left, next) = self.step {
                 let skipped = left.min(bytes.len() as u64);
                 let (text, rest) = bytes.split_at(usize::try_from(skipped).unwrap_or(bytes.len()));
-                if let (Some(recorder), Next::Field(_) | Next::Dependency) = (&mut self.recorder, next) {
-                    recorder.text(text);
+                match next {
+                    Next::Field(_) | Next::Dependency => self.observer.text(text),
+                    Next::Chunk(_) => self.observer.data(text),
+                    Next::HeadText(_) => {}
                 }
                 bytes = rest;
                 self.at += skipped;
@@ -152,6 +186,19 @@ impl Archive {
         }
     }
 
+    /// Major and minor number of a format that cannot be read here.
+    pub(super) fn unknown_version(&self) -> Option<(u32, u32)> {
+        self.unknown.then_some((self.version >> 8, self.version & 0xff))
+    }
+
+    pub(super) fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    pub(super) fn into_observer(self) -> O {
+        self.observer
+    }
+
     fn need(&self) -> usize {
         match self.step {
             Step::Head => MAGIC.len() + 6,
@@ -175,14 +222,12 @@ impl Archive {
                 if self.version >= ALGORITHM { Step::Algorithm } else { Step::Int(Int::Preamble(8)) }
             }
             (Step::Algorithm, [0]) => Step::Int(Int::Preamble(7)),
-            (Step::Algorithm, _) => self.broken("its archive is compressed, which was not asked for"),
+            (Step::Algorithm, _) => self.broken(COMPRESSED),
             (Step::Int(meaning), _) => self.int(meaning, integer(piece)),
             (Step::Offset, _) => {
                 self.entries -= 1;
                 let ended = self.entries <= 0;
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.entry(ended.then_some(self.at));
-                }
+                self.observer.entry(ended.then_some(self.at));
                 if ended { Step::Block } else { Step::Int(Int::DumpId) }
             }
             (Step::Block, [kind @ (DATA | BLOBS)]) => Step::Int(Int::BlockId(*kind)),
@@ -192,6 +237,8 @@ impl Archive {
 
     fn int(&mut self, meaning: Int, value: i64) -> Step {
         match meaning {
+            // Before there was an algorithm to name, the level told.
+            Int::Preamble(8) if value != 0 => self.broken(COMPRESSED),
             Int::Preamble(left) if left > 1 => Step::Int(Int::Preamble(left - 1)),
             Int::Preamble(_) => Step::Int(Int::HeadText(1)),
             Int::HeadText(n) => self.skip(value, Next::HeadText(n)),
@@ -201,30 +248,24 @@ impl Archive {
             }
             Int::DumpId => {
                 self.id = value;
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.begin(value);
-                }
+                self.observer.begin(value);
                 Step::Int(Int::HadDumper)
             }
             Int::HadDumper => {
                 if value != 0 {
                     self.missing.insert(self.id);
-                    if let Some(recorder) = &mut self.recorder {
-                        recorder.had_dumper();
-                    }
+                    self.observer.had_dumper();
                 }
                 Step::Int(Int::Field(0))
             }
             Int::Field(n @ (SECTION | KIND)) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.number(n, value);
-                }
+                self.observer.number(n, value);
                 self.after(Next::Field(n))
             }
             Int::Field(n) => {
-                if let (Some(recorder), DROP) = (&mut self.recorder, n) {
+                if n == DROP {
                     let start = self.at - (1 + self.int_size as u64);
-                    recorder.drop_at(start..self.at + u64::try_from(value).unwrap_or(0));
+                    self.observer.drop_at(start..self.at.saturating_add(u64::try_from(value).unwrap_or(0)));
                 }
                 self.skip(value, Next::Field(n))
             }
@@ -236,12 +277,17 @@ impl Archive {
                     return self.broken("its archive holds data that its table of contents does not announce");
                 }
                 self.id = value;
+                self.observer.block(kind, value);
                 Step::Int(if kind == BLOBS { Int::LargeObject } else { Int::Chunk(DATA) })
             }
             Int::LargeObject if value == 0 => self.block_ended(),
-            Int::LargeObject => Step::Int(Int::Chunk(BLOBS)),
+            Int::LargeObject => {
+                self.observer.large_object(value);
+                Step::Int(Int::Chunk(BLOBS))
+            }
             Int::Chunk(kind) if value == 0 => {
                 if kind == BLOBS {
+                    self.observer.large_object_ended();
                     Step::Int(Int::LargeObject)
                 } else {
                     self.block_ended()
@@ -253,9 +299,7 @@ impl Archive {
     }
 
     fn block_ended(&mut self) -> Step {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.block_ended(self.id, self.at);
-        }
+        self.observer.block_ended(self.id, self.at);
         Step::Block
     }
 
@@ -267,12 +311,10 @@ impl Archive {
     }
 
     fn after(&mut self, next: Next) -> Step {
-        if let Some(recorder) = &mut self.recorder {
-            match next {
-                Next::Field(n) if n != SECTION && n != KIND => recorder.field(n),
-                Next::Dependency => recorder.dependency(),
-                _ => {}
-            }
+        match next {
+            Next::Field(n) if n != SECTION && n != KIND => self.observer.field(n),
+            Next::Dependency => self.observer.dependency(),
+            _ => {}
         }
         Step::Int(match next {
             // Database, server version, tool version.
@@ -296,12 +338,13 @@ impl Archive {
 /// schema, tablespace, access method, relation kind, owner, with oids.
 const CATALOG: u8 = 0;
 const OID: u8 = 1;
-const TAG: u8 = 2;
-const DESCRIPTION: u8 = 3;
+pub(super) const TAG: u8 = 2;
+pub(super) const DESCRIPTION: u8 = 3;
 const SECTION: u8 = 4;
-const DEFINITION: u8 = 5;
+pub(super) const DEFINITION: u8 = 5;
 const DROP: u8 = 6;
-const SCHEMA: u8 = 8;
+const COPY: u8 = 7;
+pub(super) const SCHEMA: u8 = 8;
 const TABLESPACE: u8 = 9;
 const TABLE_AM_NAME: u8 = 10;
 const KIND: u8 = 11;
@@ -326,7 +369,7 @@ mod tests {
     ];
 
     fn read(bytes: &[u8], piece: usize) -> Option<String> {
-        let mut archive = Archive::default();
+        let mut archive = <Archive>::default();
         bytes.chunks(piece).for_each(|piece| archive.feed(piece));
         archive.fault()
     }

@@ -30,6 +30,11 @@ impl Postgres {
         let (client, warning) = self.clients.for_server(probe.server_major())?;
         let mut tool = self.tool(at, Some(database), client, "pg_dump")?;
         tool.args = arguments(options, &probe.properties.encoding)?;
+        // As pg_dump does with every other setting that shapes the text of a value: the same rows give the same bytes
+        // whoever dumps them, and wherever. It changes no value: a time says its zone, and bytes their form.
+        for (_, options) in tool.env.iter_mut().filter(|(name, _)| *name == "PGOPTIONS") {
+            options.push(" -c TimeZone=UTC -c bytea_output=hex");
+        }
         let started = self.launcher.start(tool, cancel).await.map_err(not_started("pg_dump"))?;
         let about = ("pg_dump", client.version());
         Ok(Dump::of_process(started, about, warning.into_iter().collect(), CUSTOM, classify::stderr))

@@ -16,10 +16,7 @@ use crate::{
         Creation, Engine as _,
         postgres::{
             Postgres,
-            archive::{
-                Archive,
-                toc::{Toc, TocError},
-            },
+            archive::toc::{Listing, Toc, TocError},
             parts::{Half, Part, Wanted, gate::Gate},
         },
     },
@@ -86,7 +83,7 @@ pub(super) async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Re
     job.phase("checking").await?;
     let stored = pour::open(job, source, store).await?;
     let (progress, watched) = job.watch(Some(source.object.raw_bytes));
-    let mut archive = Reader(Archive::recording());
+    let mut archive = Reader(Listing::default());
     let read = stream::restore(stored, source.expected, &mut archive, progress, &job.lease.cancel).await;
     drop(watched);
     read.map_err(|error| match error {
@@ -201,7 +198,7 @@ async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store)
 
 /// Where an archive goes that is only read.
 #[derive(Debug)]
-struct Reader(Archive);
+struct Reader(Listing);
 
 impl tokio::io::AsyncWrite for Reader {
     fn poll_write(

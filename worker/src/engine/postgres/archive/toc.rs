@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Archive, CATALOG, DEFINITION, DESCRIPTION, OID, OWNER, SCHEMA, SECTION, TAG, integer};
+use super::{Archive, CATALOG, COPY, DEFINITION, DESCRIPTION, OID, OWNER, Observer, SCHEMA, SECTION, TAG, integer};
 
 /// More texts than this are no table of contents that anybody has: 64 MiB.
 const MOST: usize = 64 << 20;
@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) section: Section,
     /// What creates it; kept of those kinds alone of which somebody asks for it.
     pub(crate) definition: String,
+    /// What takes the rows in: `COPY public.lots (id, name) FROM stdin;` with a line end. Empty where there are none.
+    pub(crate) copy: String,
     /// Empty where there is none.
     pub(crate) namespace: String,
     pub(crate) owner: String,
@@ -68,6 +70,9 @@ pub(crate) enum TocError {
     TooLarge,
 }
 
+/// An archive that can be asked for its contents.
+pub(crate) type Listing = Archive<Recorder>;
+
 /// Collects the contents while an [`Archive`] is read.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -77,16 +82,11 @@ pub(crate) struct Recorder {
     size: usize,
 }
 
-impl Archive {
-    /// One that can be asked for its contents at the end.
-    pub(crate) fn recording() -> Self {
-        Self { recorder: Some(Box::default()), ..Self::default() }
-    }
-
+impl Listing {
     /// The contents as soon as they were read, whatever follows them. Of a table of contents that is too large: none.
     pub(crate) fn toc(&self) -> Option<&Toc> {
-        let recorder = self.recorder.as_ref().filter(|recorder| recorder.toc.end > 0 && recorder.size <= MOST);
-        recorder.filter(|_| self.fault.is_none()).map(|recorder| &recorder.toc)
+        let recorder = &self.observer;
+        (recorder.toc.end > 0 && recorder.size <= MOST && self.fault.is_none()).then_some(&recorder.toc)
     }
 
     /// The contents of an archive that ends here, if it is whole.
@@ -97,7 +97,7 @@ impl Archive {
         if let Some(fault) = self.fault() {
             return Err(TocError::Broken(fault));
         }
-        let recorder = self.recorder.unwrap_or_default();
+        let recorder = self.observer;
         if recorder.size > MOST {
             return Err(TocError::TooLarge);
         }
@@ -107,25 +107,23 @@ impl Archive {
     }
 }
 
-impl Recorder {
-    pub(super) fn begin(&mut self, id: i64) {
+impl Observer for Recorder {
+    fn begin(&mut self, id: i64) {
         self.entry = Entry { id, ..Entry::default() };
     }
 
-    pub(super) fn had_dumper(&mut self) {
+    fn had_dumper(&mut self) {
         self.entry.had_dumper = true;
     }
 
-    /// A piece of a text.
-    pub(super) fn text(&mut self, piece: &[u8]) {
+    fn text(&mut self, piece: &[u8]) {
         self.size += piece.len();
         if self.size <= MOST {
             self.text.extend_from_slice(piece);
         }
     }
 
-    /// The text of the n-th field is complete.
-    pub(super) fn field(&mut self, n: u8) {
+    fn field(&mut self, n: u8) {
         let text = std::mem::take(&mut self.text);
         let text = || String::from_utf8_lossy(&text).into_owned();
         let entry = &mut self.entry;
@@ -138,13 +136,14 @@ impl Recorder {
             DEFINITION if ["VIEW", "CONSTRAINT", "ACL"].iter().any(|kind| entry.desc.ends_with(kind)) => {
                 entry.definition = text();
             }
+            COPY => entry.copy = text(),
             SCHEMA => entry.namespace = text(),
             OWNER => entry.owner = text(),
             _ => {}
         }
     }
 
-    pub(super) fn number(&mut self, n: u8, value: i64) {
+    fn number(&mut self, n: u8, value: i64) {
         if n == SECTION {
             self.entry.section = match value {
                 2 => Section::PreData,
@@ -155,17 +154,16 @@ impl Recorder {
         }
     }
 
-    pub(super) fn drop_at(&mut self, place: Range<u64>) {
+    fn drop_at(&mut self, place: Range<u64>) {
         self.entry.drop_at = place;
     }
 
-    pub(super) fn dependency(&mut self) {
+    fn dependency(&mut self) {
         let text = std::mem::take(&mut self.text);
         self.entry.dependencies.extend(std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i64>().ok()));
     }
 
-    /// An entry is complete; of the last one, how many bytes were read.
-    pub(super) fn entry(&mut self, ended: Option<u64>) {
+    fn entry(&mut self, ended: Option<u64>) {
         self.size += size_of::<Entry>();
         if self.size <= MOST {
             self.toc.entries.push(std::mem::take(&mut self.entry));
@@ -175,7 +173,7 @@ impl Recorder {
         }
     }
 
-    pub(super) fn block_ended(&mut self, id: i64, at: u64) {
+    fn block_ended(&mut self, id: i64, at: u64) {
         self.toc.blocks.push((id, at));
     }
 }
@@ -199,7 +197,7 @@ mod tests {
         [("15", include_bytes!("15.dump")), ("16", include_bytes!("16.dump")), ("18", include_bytes!("18.dump"))];
 
     fn read(bytes: &[u8], piece: usize) -> Result<Toc, TocError> {
-        let mut archive = Archive::recording();
+        let mut archive = Listing::default();
         bytes.chunks(piece).for_each(|piece| archive.feed(piece));
         archive.contents()
     }

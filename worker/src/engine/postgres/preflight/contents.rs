@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io::Write as _};
 
-use super::super::archive::{Archive, toc::Toc};
+use super::super::archive::toc::{Listing, Toc};
 
 /// More than any table of contents has.
 const HEAD_BYTES: u64 = 64 << 20;
@@ -58,7 +58,7 @@ impl Contents {
 /// Reads the head of a stored dump, piece by piece.
 pub struct Reading {
     unzstd: zstd::stream::write::Decoder<'static, Vec<u8>>,
-    archive: Archive,
+    archive: Listing,
     read: u64,
 }
 
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Reading {
 impl Reading {
     /// At the first stored byte.
     pub fn begin() -> std::io::Result<Self> {
-        Ok(Self { unzstd: zstd::stream::write::Decoder::new(Vec::new())?, archive: Archive::recording(), read: 0 })
+        Ok(Self { unzstd: zstd::stream::write::Decoder::new(Vec::new())?, archive: Listing::default(), read: 0 })
     }
 
     /// The next stored bytes. The contents as soon as they are whole.
