@@ -9,6 +9,7 @@ mod events;
 mod http;
 mod in_place;
 mod make;
+mod mongo;
 mod parts;
 mod plans;
 mod preflight;

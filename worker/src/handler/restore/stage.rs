@@ -9,7 +9,7 @@ use shared::{
 
 use super::{Attempt, JobError, Restoring, pour};
 use crate::{
-    engine::{Created, Creation, Engine as _},
+    engine::{Created, Creation},
     store::Store,
     stream::Restored,
 };

@@ -3,8 +3,6 @@
 
 mod read;
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mongodb::bson::{Binary, Bson, Document};
 
@@ -64,8 +62,7 @@ fn string(text: &str, out: &mut String) {
 }
 
 fn write_into(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    drop(out.write_fmt(arguments));
+    out.push_str(&std::fmt::format(arguments));
 }
 
 /// `{"$type":"text"}`

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use crc64fast::Digest;
 
 use super::{
-    ArchiveError, BUCKETS, Counts, Event, Fault, Header, Kind, MAGIC, MAX_DOCUMENT, MAX_HEADER, MAX_PRELUDE,
-    MIN_DOCUMENT, Namespace, Prelude, TERMINATOR, prelude::BlockHeader,
+    ArchiveError, Counts, Event, Fault, Header, Kind, MAGIC, MAX_DOCUMENT, MAX_HEADER, MAX_PRELUDE, MIN_DOCUMENT,
+    Namespace, Prelude, TERMINATOR, prelude::BlockHeader,
 };
 
 /// Where in the archive.
