@@ -3,6 +3,7 @@
 
 mod auth;
 mod database;
+mod encryption;
 mod events;
 mod gc;
 mod http;
@@ -19,13 +20,14 @@ use std::fmt;
 
 pub use auth::Auth;
 pub use database::Database;
+pub use encryption::{Encryption, Lock};
 pub use events::{EventMode, Events};
 pub use gc::Gc;
 pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
-pub use stores::{ReadBack, Store, StoreKind, Stores};
+pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
 pub use telemetry::{LogFormat, Telemetry};
 pub use worker::Worker;
 

@@ -21,7 +21,7 @@ pub use journal::{Journal, Placed, Step, Swap};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
-pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use restore::{Compare, KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
 
 /// What a job does, with what it needs to know. The tag is the job's kind.
@@ -97,17 +97,26 @@ pub struct Problem {
     pub hint: String,
     /// Whether another attempt may help.
     pub retryable: bool,
+    /// Seconds before which no attempt can help. An attempt that ends so is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }
 
 impl Problem {
     #[must_use]
     pub fn permanent(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), retryable: false }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            hint: hint.into(),
+            retryable: false,
+            retry_after_s: None,
+        }
     }
 
     #[must_use]
     pub fn retryable(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), retryable: true }
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), retryable: true, retry_after_s: None }
     }
 }
 

@@ -1,5 +1,9 @@
 //! The manifest: what a save contains, how to read it, how to check it (design §6). Written as `manifest.json` beside
-//! the objects, as their last, and kept in the save's row. Version 1.
+//! the objects of each copy, as their last, and describing that very copy: its encodings, its objects, their stored lengths
+//! and digests. The save's row holds the one of its first good copy. Format 2; format 1 described all copies at once, which
+//! were then all the same.
+//!
+//! On an encrypted store `manifest.json` is a [`SealedManifest`]: a clear head and the manifest as an age file.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +18,15 @@ use crate::{
     save::{Mode, Origin, Scope},
 };
 
-/// The format this code writes. A reader refuses what is newer.
-pub const FORMAT: u32 = 1;
+/// The format this code writes. A reader refuses what is newer. Since 2 an object may lack raw facts, and a dump may consist
+/// of several objects.
+pub const FORMAT: u32 = 2;
 
 /// The name of the manifest among the objects of a copy.
 pub const PART: &str = "manifest.json";
+
+/// What the names of a dump's objects begin with; in order of name they are one stream.
+pub const DUMP: &str = "dump.";
 
 /// A save, described so that it can be read and checked without Holdfast's tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +57,14 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_collections: Vec<CollectionName>,
     pub consistency: Consistency,
-    /// What was done to the raw bytes, in order: undo it from the last to the first.
+    /// What was done to the raw bytes of this copy, in order: undo it from the last to the first.
     pub encodings: Vec<Encoding>,
     /// What the database is apart from its contents: owner, encoding, collation, ACL, settings.
     pub database_properties: serde_json::Value,
     pub read_back: BTreeMap<Slug, String>,
     pub started_at: DateTime<Utc>,
     pub finished_at: DateTime<Utc>,
+    /// The objects of this copy but the manifest itself.
     pub objects: Vec<ManifestObject>,
     /// Rows, bytes and digest per table or collection; absent where they were not counted, which a warning explains, and
     /// in saves made before there was one.
@@ -86,15 +95,57 @@ pub enum Encoding {
 }
 
 /// One object: where it lies relative to the save's directory, and what proves it whole.
+///
+/// A dump that is longer than its store's objects may be is cut into `dump.0001`, `dump.0002`, … at any byte of its stored
+/// stream. Its raw facts are those of the whole dump then, and stand with its first object; the others have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestObject {
     /// `dump.0001`, `globals.sql.zst`: the last segment of the key.
     pub part: String,
     pub key: StoreKey,
-    pub raw_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_bytes: Option<u64>,
     pub stored_bytes: u64,
     /// BLAKE3 of the raw bytes, in hex.
-    pub blake3: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
     /// SHA-256 of the stored bytes, in hex: `sha256sum` checks it.
     pub sha256: String,
+}
+
+impl Manifest {
+    /// Raw bytes of everything that was saved.
+    pub fn raw_bytes(&self) -> u64 {
+        self.objects.iter().filter_map(|object| object.raw_bytes).sum()
+    }
+
+    /// Stored bytes of this copy, without the manifest.
+    pub fn stored_bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.stored_bytes).sum()
+    }
+}
+
+/// The manifest of a copy in an encrypted store, as it lies there: what names it, in clear, and the rest.
+///
+/// `jq -r .body manifest.json | base64 -d | age -d -i KEY` gives the [`Manifest`]. The head proves nothing: a reader compares
+/// it with the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedManifest {
+    pub format: u32,
+    pub installation: InstallationId,
+    pub save: SaveId,
+    pub service: Slug,
+    pub target: Slug,
+    pub encryption: Sealing,
+    /// An age file in base64.
+    pub body: String,
+}
+
+/// To whom something is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sealing {
+    /// The public keys, `age1…`; any one of their identities reads it.
+    AgeRecipients(Vec<String>),
+    AgePassphrase,
 }

@@ -69,7 +69,8 @@ name! {
     HostName, "host", check_host
 }
 name! {
-    /// A database user: 1–63 bytes, anything but NUL and line breaks (a `PGPASSFILE` is a file of lines).
+    /// A database user: 1–63 bytes, without NUL and line breaks (a `PGPASSFILE` is a file of lines), and such that a login
+    /// by SCRAM can carry it: prepared by `SASLprep` (RFC 4013), and without commas, which separate the login's fields.
     UserName, "user name", check_user
 }
 name! {
@@ -120,7 +121,26 @@ fn check_user(text: &str) -> Result<(), &'static str> {
         0 => Err("is empty"),
         64.. => Err("is longer than 63 bytes"),
         _ if text.contains(['\0', '\n', '\r']) => Err("holds a NUL character or a line break"),
-        _ => Ok(()),
+        _ => check_login(text),
+    }
+}
+
+/// Whether `SASLprep` (RFC 4013), which SCRAM puts names and passwords through, lets the text pass. The drivers refuse what it
+/// does not.
+pub fn can_be_prepared(text: &str) -> bool {
+    stringprep::saslprep(text).is_ok()
+}
+
+/// The PostgreSQL driver prepares the name as RFC 5802 wants it and does not quote it: of a name that is not fit for that
+/// no login comes about, on whatever server.
+fn check_login(text: &str) -> Result<(), &'static str> {
+    match stringprep::saslprep(text) {
+        Err(_) => Err("holds a character that no login can carry (RFC 4013: control characters, emoji and the like): \
+                       rename the role, or make another for Holdfast"),
+        Ok(prepared) if prepared.contains(',') => {
+            Err("holds a comma, which separates the fields of a login: rename the role, or make another for Holdfast")
+        }
+        Ok(_) => Ok(()),
     }
 }
 
@@ -173,6 +193,17 @@ mod tests {
         }
         for good in ["localhost", "127.0.0.1", "::1", "db-1.example.org"] {
             assert!(HostName::parse(good).is_ok(), "{good:?} was refused");
+        }
+    }
+
+    #[test]
+    fn users_whom_no_login_can_name_are_refused() {
+        // U+FF0C is a comma once it is prepared.
+        for bad in ["", "a,b", "a\u{ff0c}b", "a\u{1}", "\u{1f600}", "\u{202e}", "a\nb"] {
+            assert!(UserName::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        for good in ["backup", "o'neil", "a b", "日本", "a=b", "\"", "e\u{301}"] {
+            assert!(UserName::parse(good).is_ok(), "{good:?} was refused");
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn one_attempt(app: &App) {
 }
 
 /// Waits for the failure and checks its form: the stable code, whether another attempt may help, what to do. The error.
-async fn fails(app: &App, job: &str, code: &str, retryable: bool) -> Value {
+pub(crate) async fn fails(app: &App, job: &str, code: &str, retryable: bool) -> Value {
     let job = app.client.job_until(job, "ended", |job| job["finished_at"].is_string()).await;
     assert_eq!(job["state"], "failed", "{job:#}");
     let error = job["error"].clone();

@@ -66,7 +66,13 @@ pub fn run(program: &Path, args: &[&str], envs: &[(&str, &str)]) -> String {
 /// As [`run`]; what it said when it failed, for what is cleared away after a test that may have failed itself.
 #[expect(clippy::disallowed_methods, reason = "tests run tools as a person would")]
 pub fn try_run(program: &Path, args: &[&str], envs: &[(&str, &str)]) -> Result<String, String> {
-    let done = std::process::Command::new(program).args(args).envs(envs.iter().copied()).output().unwrap();
+    let run = || std::process::Command::new(program).args(args).envs(envs.iter().copied()).output().unwrap();
+    // DROP DATABASE waits for logins that are under way, and one of them may be a task of this very thread.
+    let threads = tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    let done = match threads {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
+        _ => run(),
+    };
     if !done.status.success() {
         return Err(String::from_utf8_lossy(&done.stderr).into_owned());
     }

@@ -12,7 +12,7 @@ use shared::{
 };
 
 use crate::{
-    context::{Context, Stores},
+    context::{Context, Packing, Stores},
     dispatch::Dispatch,
     engine::{
         clients::Clients,
@@ -22,7 +22,8 @@ use crate::{
         secrets,
     },
     event, port,
-    store::{FileStore, GridFsSettings, GridFsStore, ReadBack, Store, StoreError},
+    store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
+    stream::Encryption,
     sweeper,
 };
 
@@ -59,6 +60,7 @@ impl App {
             beats,
             stores: stores(&config.stores).await?,
             mongodb: Mongodb { launcher: launcher.clone(), run_dir: run_dir.clone(), tools: mongo_tools },
+            packing: config.stores.iter().map(|(name, store)| (name.clone(), packing(name, store))).collect(),
             postgres: Postgres { launcher, clients, run_dir },
             keys: keys.clone(),
             settings,
@@ -73,6 +75,7 @@ impl App {
         // Neither is waited for: sweeping and health go on until the last job is done.
         shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
         event::start(config, installation, &shutdown);
+        inspect(&ctx, &shutdown);
         let listener = tokio::net::TcpListener::bind(ctx.settings.port_listen).await?;
         tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %listener.local_addr()?, "worker started");
         let (port, stop) = (Arc::clone(&ctx), shutdown.soft().clone());
@@ -101,10 +104,19 @@ async fn stores(declared: &config::Stores) -> anyhow::Result<Stores> {
     Ok(stores)
 }
 
+/// How a store's bytes are packed, as it is declared.
+pub(crate) fn packing(name: &Slug, store: &config::Store) -> Packing {
+    let encryption = store.encryption.clone().map(|settings| Arc::new(Encryption::new(name.clone(), settings)));
+    if encryption.as_ref().is_some_and(|encryption| !encryption.can_read()) {
+        tracing::info!(store = %name, "no identity: this worker writes there and can neither restore nor verify what it wrote");
+    }
+    Packing { encryption, object_bytes: store.object_bytes }
+}
+
 /// Opens a store as it is declared.
 pub(crate) async fn open_store(name: &Slug, store: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
     let read_back = match store.read_back {
-        config::ReadBack::Full | config::ReadBack::ProviderChecksum => ReadBack::Full,
+        config::ReadBack::Full => ReadBack::Full,
         config::ReadBack::Off => ReadBack::Off,
     };
     Ok(match &store.kind {
@@ -119,7 +131,25 @@ pub(crate) async fn open_store(name: &Slug, store: &config::Store) -> Result<Arc
             };
             Arc::new(GridFsStore::open(name.clone(), &settings).await?)
         }
+        StoreKind::S3(settings) => Arc::new(S3Store::open(name.clone(), settings, read_back)?),
     })
+}
+
+/// Looks at every store beside what the worker does. One that is not fit is refused by each job that asks for it: the
+/// others are as good as they were.
+fn inspect(ctx: &Context, shutdown: &Shutdown) {
+    for store in ctx.stores.values() {
+        let (store, stop) = (Arc::clone(store), shutdown.soft().clone());
+        shutdown.tasks().spawn(async move {
+            let found = tokio::select! {
+                () = stop.cancelled() => return,
+                found = store.inspect() => found,
+            };
+            if let Err(error) = found {
+                tracing::error!(store = %store.name(), error.code = error.code(), error = %shared::telemetry::Causes(&error), "the store is refused");
+            }
+        });
+    }
 }
 
 fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {

@@ -16,10 +16,19 @@ use sqlx::PgPool;
 use crate::{
     engine::{Connection, Engine, EngineKind, MongoAccess, SessionTag, TlsMode, mongodb::Mongodb, postgres::Postgres},
     store::Store,
+    stream::Encryption,
 };
 
 /// The stores of the configuration, by name.
 pub type Stores = BTreeMap<Slug, Arc<dyn Store>>;
+
+/// How what goes into a store is packed, above the store itself.
+#[derive(Debug, Clone, Default)]
+pub struct Packing {
+    pub encryption: Option<Arc<Encryption>>,
+    /// The most bytes of one object of a dump that were asked for.
+    pub object_bytes: Option<u64>,
+}
 
 /// Shared by all jobs of a worker process.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub struct Context {
     /// For beats alone.
     pub beats: PgPool,
     pub stores: Stores,
+    /// By store; one that is absent packs nothing.
+    pub packing: BTreeMap<Slug, Packing>,
     pub postgres: Postgres,
     pub mongodb: Mongodb,
     pub keys: KeyRing,
@@ -55,6 +66,11 @@ pub enum TargetError {
 }
 
 impl Context {
+    /// How this store's bytes are encrypted, as far as this worker knows.
+    pub fn encryption(&self, store: &Slug) -> Option<&Arc<Encryption>> {
+        self.packing.get(store).and_then(|packing| packing.encryption.as_ref())
+    }
+
     /// What dumps databases of this kind.
     pub fn engine(&self, kind: EngineKind) -> &dyn Engine {
         match kind {

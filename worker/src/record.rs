@@ -1,6 +1,8 @@
 //! The record: what the last, fenced transaction of a job writes beside the job's own state (design §3, step 8).
 
 pub mod copies;
+pub mod manifests;
+pub mod reading;
 pub mod removal;
 
 use serde_json::json;
@@ -105,11 +107,11 @@ async fn write_save(tx: &mut PgConnection, fence: Fence, job: &JobRow, saved: &S
     let manifest = &saved.manifest;
     for (store, outcome) in &saved.copies {
         let settled = match outcome {
-            Ok(stored) => {
-                for (id, facts) in stored {
+            Ok(good) => {
+                for (id, facts) in &good.objects {
                     objects::set_stored(tx, *id, facts).await?;
                 }
-                Ok(stored.iter().map(|(_, facts)| facts.stored_bytes).sum())
+                Ok((good.objects.iter().map(|(_, facts)| facts.stored_bytes).sum(), good.encodings.as_slice()))
             }
             Err(problem) => Err(problem),
         };

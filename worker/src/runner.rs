@@ -132,6 +132,16 @@ fn outcome(job: &Job, row: &JobRow, worked: Result<Done, JobError>) -> (Outcome,
         // Whatever stopped it came too late: the work is done.
         Ok(done) => return (Outcome::Succeeded(done.result()), Some(done)),
         Err(JobError::Abort(problem)) if lease.stopped().is_none() => return (Outcome::Failed(problem), None),
+        Err(JobError::Retry(problem)) if lease.stopped().is_none() && problem.retry_after_s.is_some() => {
+            let delay = Duration::from_secs(problem.retry_after_s.unwrap_or_default());
+            tracing::info!(
+                error.code = problem.code,
+                error = problem.message,
+                retry.delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                "the job is put off"
+            );
+            return (Outcome::Postponed { problem, delay }, None);
+        }
         Err(JobError::Retry(problem)) if lease.stopped().is_none() => problem,
         // Whatever stopped it: what stands in the journal may have happened, and only a look can tell.
         Err(_) if job.is_committing() && lease.stopped() != Some(Stop::Cancelled) => Problem::retryable(

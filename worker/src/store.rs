@@ -25,6 +25,7 @@ mod failing;
 pub mod faulty;
 mod file;
 mod gridfs;
+mod s3;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use error::{Fault, StoreError};
 pub(crate) use failing::Failing;
 pub use file::FileStore;
 pub use gridfs::{GridFsSettings, GridFsStore};
+pub use s3::S3Store;
 
 /// Whether an object is read back and hashed before it counts as saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,11 +48,21 @@ pub enum ReadBack {
     Off,
 }
 
-/// Where an upload puts its bytes: a temporary name (`file`), a `files_id` (`gridfs`). It stands in a row before the
-/// first byte is written, so that the bytes can be found whatever happens to the worker.
+/// Where an upload puts its bytes: a temporary name (`file`), a `files_id` (`gridfs`), a multipart upload (`s3`). It stands
+/// in a row before the first byte is written, so that the bytes can be found whatever happens to the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UploadRef(String);
+
+/// What a row holds is no reference to an upload.
+#[derive(Debug, thiserror::Error)]
+#[error("neither a UUID nor the id of a multipart upload")]
+pub struct BadUploadRef;
+
+/// What a reference to a multipart upload begins with.
+const MULTIPART: &str = "multipart:";
+/// More than any service's ids have, and less than any file system's names.
+const MULTIPART_MAX: usize = 2048;
 
 impl UploadRef {
     /// A reference nobody has used.
@@ -58,9 +70,43 @@ impl UploadRef {
         Self(uuid::Uuid::now_v7().hyphenated().to_string())
     }
 
-    /// Parses what a row holds; only what [`Store::prepare`] makes is accepted, as it becomes part of a path.
-    pub fn parse(text: &str) -> Result<Self, uuid::Error> {
-        text.parse::<uuid::Uuid>().map(|id| Self(id.hyphenated().to_string()))
+    /// A multipart upload by the id that the service gave it. Ids are opaque: what could mean something in a path is
+    /// escaped, which leaves those of the known services as they are.
+    fn multipart(id: &str) -> Self {
+        let mut text = MULTIPART.to_owned();
+        for byte in id.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        Self(text)
+    }
+
+    /// The service's id of a multipart upload; none of another kind of upload.
+    fn multipart_id(&self) -> Option<String> {
+        let mut rest = self.0.strip_prefix(MULTIPART)?.bytes();
+        let mut id = Vec::new();
+        while let Some(byte) = rest.next() {
+            if byte != b'%' {
+                id.push(byte);
+                continue;
+            }
+            let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+            id.push(digit(rest.next())? << 4 | digit(rest.next())?);
+        }
+        String::from_utf8(id).ok().filter(|id| !id.is_empty())
+    }
+
+    /// Parses what a row holds; only what [`Store::prepare`] makes is accepted, as it becomes part of a path or a URL.
+    pub fn parse(text: &str) -> Result<Self, BadUploadRef> {
+        if text.starts_with(MULTIPART) && text.len() <= MULTIPART_MAX {
+            let given = Self(text.to_owned());
+            let id = given.multipart_id().ok_or(BadUploadRef)?;
+            return if Self::multipart(&id) == given { Ok(given) } else { Err(BadUploadRef) };
+        }
+        text.parse::<uuid::Uuid>().map(|id| Self(id.hyphenated().to_string())).map_err(|_| BadUploadRef)
     }
 
     pub fn as_str(&self) -> &str {
@@ -144,10 +190,21 @@ impl Whole {
 pub trait Store: Send + Sync + Debug {
     fn name(&self) -> &Slug;
 
-    /// `file` or `gridfs`.
+    /// `file`, `gridfs` or `s3`.
     fn kind(&self) -> &'static str;
 
     fn read_back(&self) -> ReadBack;
+
+    /// The most bytes that one object may have; none where any length will do. A longer dump is cut into several.
+    fn max_object_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Looks whether the store is fit for saves as far as a look from outside can tell; what is found is remembered for a
+    /// while, and asked for again by [`Store::claim`]. Called at start and by probes.
+    async fn inspect(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Decides where the bytes of `key` will lie, without writing any.
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError>;
@@ -195,6 +252,13 @@ pub trait Store: Send + Sync + Debug {
 pub trait Upload: Send + Debug {
     /// Writes the next bytes. After an error the upload can only be aborted.
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Says that no bytes will follow, long before the commit: whatever can be done without making the object visible is
+    /// done, and what the upload holds (threads, buffers) is given back. A dump of many objects has as many uploads that wait
+    /// for the tool's proof.
+    async fn end(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Makes the object durable and visible, all at once. Refused when the key exists. After an error other than
     /// `object_exists` it is unknown whether the object is there: ask [`Store::stat`].

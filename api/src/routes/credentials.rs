@@ -45,6 +45,12 @@ fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<S
             "is a connection string: give the user and the password alone, and the hosts with the server",
         ));
     }
+    if !shared::name::can_be_prepared(text) {
+        return Err(ApiError::field(
+            "/password",
+            "holds a character that no login can carry (RFC 4013: control characters, emoji and the like): give the role another password",
+        ));
+    }
     let sealed = secret::seal(&state.seal_to, &Aad::new("credentials", id.0, "password"), password)
         .map_err(|error| ApiError::Internal(error.into()))?;
     Ok(SealedRow {

@@ -179,6 +179,11 @@ impl Section<'_> {
         dict.keys().map(|name| name.strip_suffix("_file").unwrap_or(name).to_owned()).collect()
     }
 
+    /// Whether anybody wrote this table, be it empty.
+    pub(super) fn is_given(&self) -> bool {
+        self.lookup(&self.path).is_some()
+    }
+
     /// A table within this one.
     pub(super) fn table(&mut self, name: &str) -> Section<'_> {
         self.reader.section(&join(&self.path, name))

@@ -31,6 +31,15 @@ impl Config {
                 "give private keys to workers alone",
             ));
         }
+        for (name, store) in &self.stores {
+            if store.encryption.as_ref().is_some_and(super::Encryption::can_read) {
+                missing.push(self.problem(
+                    &format!("stores.{name}.encryption.identity"),
+                    "the API must not be able to read saves",
+                    "give identities and passphrases to workers alone",
+                ));
+            }
+        }
         result(missing)
     }
 

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::reader::Section;
-use crate::name::Slug;
+use super::{encryption, encryption::Encryption, reader::Section};
+use crate::name::{Slug, StoreKey};
 
 /// The declared stores by name.
 pub type Stores = BTreeMap<Slug, Store>;
+
+/// A dump is cut into at most 9,999 objects.
+const LEAST_OBJECT_BYTES: u64 = 64 << 10;
 
 /// How a stored copy is checked before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -19,8 +22,6 @@ pub enum ReadBack {
     /// Every byte is read again and hashed.
     #[default]
     Full,
-    /// The provider's own checksum is compared.
-    ProviderChecksum,
     Off,
 }
 
@@ -28,6 +29,10 @@ pub enum ReadBack {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub read_back: ReadBack,
+    /// None: the bytes lie there as compressed.
+    pub encryption: Option<Encryption>,
+    /// The most bytes of one object of a dump, where the store's own bound is not to be used.
+    pub object_bytes: Option<u64>,
     pub kind: StoreKind,
 }
 
@@ -45,6 +50,26 @@ pub enum StoreKind {
         /// 1 to 4 MiB.
         chunk_bytes: u32,
     },
+    S3(S3),
+}
+
+/// A bucket of an S3 service, or a part of one.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// `http://` or `https://`, host, port; none for Amazon's own.
+    pub endpoint: Option<String>,
+    pub bucket: String,
+    /// What every key in the bucket begins with, without the slash that follows.
+    pub prefix: Option<StoreKey>,
+    pub region: String,
+    /// `https://host/bucket/key` instead of `https://bucket.host/key`.
+    pub path_style: bool,
+    /// Access key id and secret access key; none for the standard chain (environment, web identity, instance metadata).
+    pub keys: Option<(SecretString, SecretString)>,
+    /// PEM of whom to trust beside the system's own authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Do not look whether strangers can read the bucket.
+    pub allow_public: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +77,7 @@ pub enum StoreKind {
 enum Kind {
     File,
     Gridfs,
+    S3,
 }
 
 pub(super) fn read(s: &mut Section<'_>) -> Stores {
@@ -73,8 +99,13 @@ pub(super) fn read(s: &mut Section<'_>) -> Stores {
 }
 
 fn read_one(s: &mut Section<'_>) -> Option<Store> {
-    let kind = needed(s, "kind", "\"file\" or \"gridfs\"");
-    let read_back = s.optional("read_back", "\"full\", \"provider_checksum\" or \"off\"").unwrap_or_default();
+    let kind = needed(s, "kind", "\"file\", \"gridfs\" or \"s3\"");
+    let read_back = s.optional("read_back", "\"full\" or \"off\"").unwrap_or_default();
+    let encryption = encryption::read(&mut s.table("encryption"));
+    let object_bytes: Option<u64> = s.optional("object_bytes", "a whole number of bytes");
+    if object_bytes.is_some_and(|bytes| bytes < LEAST_OBJECT_BYTES) {
+        s.fail("object_bytes", "is too small", &format!("give at least {LEAST_OBJECT_BYTES} bytes"));
+    }
     let kind = match kind? {
         Kind::File => {
             let root: PathBuf = needed(s, "root", "an absolute directory")?;
@@ -96,8 +127,56 @@ fn read_one(s: &mut Section<'_>) -> Option<Store> {
             }
             StoreKind::Gridfs { uri: uri?, database: database?, bucket, chunk_bytes }
         }
+        Kind::S3 => StoreKind::S3(read_s3(s)?),
     };
-    Some(Store { read_back, kind })
+    Some(Store { read_back, encryption, object_bytes, kind })
+}
+
+fn read_s3(s: &mut Section<'_>) -> Option<S3> {
+    let endpoint: Option<String> = s.optional("endpoint", "https://host or http://host:port");
+    if endpoint.as_deref().is_some_and(|url| !is_endpoint(url)) {
+        s.fail("endpoint", "is not the address of a service", "give https://host or http://host:port, without a path");
+    }
+    let bucket = needed::<String>(s, "bucket", "the bucket's name");
+    if bucket.as_deref().is_some_and(|name| !is_bucket(name)) {
+        s.fail("bucket", "is not a bucket's name", "give 3 to 63 lower-case letters, digits, dots and hyphens");
+    }
+    let prefix = s.optional::<String>("prefix", "text").filter(|prefix| !prefix.is_empty()).and_then(|prefix| {
+        StoreKey::parse(prefix)
+            .inspect_err(|error| {
+                s.fail("prefix", &error.to_string(), "give a relative path, without a slash at its end")
+            })
+            .ok()
+    });
+    let region = s.optional("region", "the region's name").unwrap_or_else(|| "us-east-1".to_owned());
+    let path_style = s.optional("path_style", "true or false").unwrap_or(endpoint.is_some());
+    let keys = match (s.secret("access_key_id"), s.secret("secret_access_key")) {
+        (Some(id), Some(secret)) => Some((id, secret)),
+        (None, None) => None,
+        (given, _) => {
+            let missing = if given.is_some() { "secret_access_key" } else { "access_key_id" };
+            if !s.has_failed(missing) && !s.has_failed(&format!("{missing}_file")) {
+                s.fail(missing, "is missing", "give both keys, or neither for the standard chain");
+            }
+            None
+        }
+    };
+    let ca_file: Option<PathBuf> = s.optional("ca_file", "the path of a PEM file");
+    let allow_public = s.optional("allow_public", "true or false").unwrap_or(false);
+    Some(S3 { endpoint, bucket: bucket?, prefix, region, path_style, keys, ca_file, allow_public })
+}
+
+fn is_endpoint(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+    })
+}
+
+fn is_bucket(name: &str) -> bool {
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b))
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
 fn needed<T: serde::de::DeserializeOwned>(s: &mut Section<'_>, name: &str, expects: &str) -> Option<T> {

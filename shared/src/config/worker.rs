@@ -29,6 +29,8 @@ pub struct Worker {
     pub job_deadline: Duration,
     /// A job through which no byte has passed for this long fails.
     pub stall: Duration,
+    /// A copy whose store takes nothing for this long is given up while more copies live than are required.
+    pub laggard: Duration,
     /// Directory of passwords and sockets of running jobs.
     pub run_dir: PathBuf,
     /// Further directories with `PostgreSQL`'s client tools.
@@ -62,6 +64,7 @@ impl Worker {
             backoff_cap: s.seconds("backoff_cap_s", 0.01..=86400.0),
             job_deadline: s.seconds("job_deadline_s", 1.0..=2_592_000.0),
             stall: s.seconds("stall_s", 0.1..=86400.0),
+            laggard: s.seconds("laggard_s", 0.1..=86400.0),
             run_dir: s.get("run_dir", "a directory"),
             pg_bindirs: s.get("pg_bindirs", "a list of directories"),
             zstd_level: i32::try_from(s.number("zstd_level", 1..=19)).unwrap_or(1),

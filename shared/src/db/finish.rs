@@ -27,6 +27,11 @@ pub enum Outcome {
         problem: Problem,
         delay: Duration,
     },
+    /// Nothing can be done before `delay` is over, which is nobody's fault: queued again, and the attempt is not counted.
+    Postponed {
+        problem: Problem,
+        delay: Duration,
+    },
     Failed(Problem),
     Cancelled,
     /// Put back uncharged: the worker is shutting down.
@@ -38,6 +43,7 @@ pub async fn finish(conn: &mut PgConnection, fence: Fence, outcome: &Outcome) ->
     let (wish, problem, delay, result) = match outcome {
         Outcome::Succeeded(result) => ("succeeded", None, Duration::ZERO, Some(result)),
         Outcome::Retry { problem, delay } => ("retry", Some(problem), *delay, None),
+        Outcome::Postponed { problem, delay } => ("postponed", Some(problem), *delay, None),
         Outcome::Failed(problem) => ("failed", Some(problem), Duration::ZERO, None),
         Outcome::Cancelled => ("cancelled", None, Duration::ZERO, None),
         Outcome::Released => ("released", None, Duration::ZERO, None),

@@ -43,10 +43,17 @@ pub struct ObjectRow {
 /// What is known of an object once its bytes lie there.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredFacts {
-    pub raw_bytes: u64,
+    /// Of the whole, with its first object; none with what a long dump goes on in.
+    pub raw: Option<RawFacts>,
     pub stored_bytes: u64,
-    pub blake3: [u8; 32],
     pub sha256: [u8; 32],
+}
+
+/// What is known of raw bytes, which are the same in each copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawFacts {
+    pub bytes: u64,
+    pub blake3: [u8; 32],
 }
 
 /// Names an object that is about to be written. `false`: the lease is lost, write nothing.
@@ -79,9 +86,9 @@ pub async fn set_stored(conn: &mut PgConnection, id: ObjectId, facts: &StoredFac
         "UPDATE save_objects SET state = 'stored', raw_bytes = $2, stored_bytes = $3, blake3 = $4, sha256 = $5,
              updated_at = clock_timestamp() WHERE id = $1 AND state = 'uploading'",
         id.0,
-        i64::try_from(facts.raw_bytes).unwrap_or(i64::MAX),
+        facts.raw.map(|raw| i64::try_from(raw.bytes).unwrap_or(i64::MAX)),
         i64::try_from(facts.stored_bytes).unwrap_or(i64::MAX),
-        facts.blake3.as_slice(),
+        facts.raw.as_ref().map(|raw| raw.blake3.as_slice()),
         facts.sha256.as_slice()
     )
     .execute(conn)
@@ -107,6 +114,20 @@ pub async fn of_save(conn: &mut PgConnection, save: SaveId) -> Result<Vec<Object
         "SELECT id, save_id, epoch, store, key, part, upload_ref, state, raw_bytes, stored_bytes, blake3, sha256
          FROM save_objects WHERE save_id = $1 ORDER BY id",
         save.0
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// The stored objects of one copy, in order of their names: those of a dump are one stream in this order.
+pub async fn of_copy(conn: &mut PgConnection, save: SaveId, store: &str) -> Result<Vec<ObjectRow>, DbError> {
+    Ok(sqlx::query_as!(
+        ObjectRow,
+        "SELECT o.id, o.save_id, o.epoch, o.store, o.key, o.part, o.upload_ref, o.state, o.raw_bytes, o.stored_bytes, o.blake3, o.sha256
+         FROM save_objects o JOIN save_copies c ON c.save_id = o.save_id AND c.store = o.store AND c.epoch = o.epoch
+         WHERE o.save_id = $1 AND o.store = $2 AND o.state = 'stored' ORDER BY o.part, o.id",
+        save.0,
+        store
     )
     .fetch_all(conn)
     .await?)

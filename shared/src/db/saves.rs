@@ -7,7 +7,7 @@ use super::{Counted, DbError, ensure_rows};
 use crate::{
     id::{AdminId, JobId, SaveId, ServiceId, TargetId},
     job::Problem,
-    manifest::Manifest,
+    manifest::{Encoding, Manifest},
     save::{CopyState, Mode, Origin, SaveState, Scope},
 };
 
@@ -66,6 +66,8 @@ pub struct CopyRow {
     pub state: CopyState,
     pub epoch: Option<i64>,
     pub stored_bytes: Option<i64>,
+    /// None: as the save's manifest says (format 1).
+    pub encodings: Option<Json<Vec<Encoding>>>,
     pub error: Option<Json<Problem>>,
     pub updated_at: DateTime<Utc>,
 }
@@ -161,7 +163,7 @@ async fn by_ids(conn: &mut PgConnection, ids: &[SaveId]) -> Result<Vec<SaveRow>,
 pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>, DbError> {
     Ok(sqlx::query_as!(
         CopyRow,
-        "SELECT save_id, store, state, epoch, stored_bytes, error, updated_at FROM save_copies
+        "SELECT save_id, store, state, epoch, stored_bytes, encodings, error, updated_at FROM save_copies
          WHERE save_id = $1 ORDER BY store",
         id.0
     )
@@ -216,26 +218,27 @@ pub async fn make_available(
     ensure_rows("saves", &done, 1)
 }
 
-/// Uploading → good or missing, inside the fenced finish of the backup.
+/// Uploading → good or missing, inside the fenced finish of the backup. Of a good copy its stored bytes and its encodings.
 pub async fn settle_copy(
     conn: &mut PgConnection,
     id: SaveId,
     store: &str,
     epoch: i64,
-    outcome: Result<u64, &Problem>,
+    outcome: Result<(u64, &[Encoding]), &Problem>,
 ) -> Result<(), DbError> {
-    let (state, bytes, error) = match outcome {
-        Ok(bytes) => (CopyState::Good, Some(i64::try_from(bytes).unwrap_or(i64::MAX)), None),
+    let (state, facts, error) = match outcome {
+        Ok(facts) => (CopyState::Good, Some(facts), None),
         Err(problem) => (CopyState::Missing, None, Some(Json(problem))),
     };
     let done = sqlx::query!(
-        "UPDATE save_copies SET state = $3, epoch = $4, stored_bytes = $5, error = $6, updated_at = clock_timestamp()
+        "UPDATE save_copies SET state = $3, epoch = $4, stored_bytes = $5, encodings = $6, error = $7, updated_at = clock_timestamp()
          WHERE save_id = $1 AND store = $2 AND state = 'uploading'",
         id.0,
         store,
         state.as_str(),
         epoch,
-        bytes,
+        facts.map(|(bytes, _)| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        facts.map(|(_, encodings)| Json(encodings)) as _,
         error as _
     )
     .execute(conn)

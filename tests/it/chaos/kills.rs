@@ -27,6 +27,8 @@ const BACKUP: &[(&str, &[u64])] = &[
     ("store.upload.after", &[1, 2]),
     ("store.write.before", &[1]),
     ("store.write.after", &[1, 2]),
+    ("store.end.before", &[1]),
+    ("store.end.after", &[2, 3]),
     ("backup.exited", &[1, 2]),
     ("store.commit.before", &[1, 2, 6]),
     // Object by object: dump, roles and manifest, in `disk` and in `grid`.
@@ -56,6 +58,7 @@ const RESTORE: &[&str] = &[
     "restore.mark.after",
     "restore.tool.started",
     "restore.tool.ended",
+    "restore.compare.before",
     "restore.settle.after",
     "restore.publish.before",
     "restore.publish.after",

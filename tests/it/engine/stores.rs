@@ -107,6 +107,11 @@ const BEFORE_THE_GATE: u64 = 6_000_000;
 
 impl Held {
     pub(crate) async fn half_way(app: &mut App, source: &Database, spec: WorkerSpec, stores: &[&str]) -> Self {
+        let target = TargetSpec { target: json!({ "stores": stores }), ..TargetSpec::of(&source.name) };
+        Self::half_way_to(app, &target, spec).await
+    }
+
+    pub(crate) async fn half_way_to(app: &mut App, target: &TargetSpec, spec: WorkerSpec) -> Self {
         let gate = app.dir.path().join("go");
         let script = format!(
             "\"$REAL\" \"$@\" | {{ head -c {BEFORE_THE_GATE}; while [ ! -e '{}' ]; do sleep 0.05; done; cat; }}",
@@ -114,8 +119,7 @@ impl Held {
         );
         let spec = WorkerSpec { pg_bindirs: vec![stand_in(app, &script)], ..spec };
         let worker = app.worker_with(&spec).await;
-        let target = json!({ "stores": stores });
-        let target = app.target_with(&TargetSpec { target, ..TargetSpec::of(&source.name) }).await;
+        let target = app.target_with(target).await;
         let job = app.backup(&target).await;
         app.client
             .job_until(&job, "half-way", |job| job["progress"]["raw_bytes"].as_u64() == Some(BEFORE_THE_GATE))

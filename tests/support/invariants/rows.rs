@@ -37,6 +37,16 @@ const QUESTIONS: &[(&str, &str)] = &[
          WHERE j.kind = 'backup' AND j.state <> 'succeeded' AND s.state = 'available'",
     ),
     (
+        "a deletion succeeded, and its save is not deleted",
+        "SELECT j.id::text FROM jobs j JOIN saves s ON s.id::text = j.payload->>'save_id'
+         WHERE j.kind = 'delete' AND j.state = 'succeeded' AND s.state <> 'deleted'",
+    ),
+    (
+        "a deleted save has objects that are not",
+        "SELECT s.id::text FROM saves s JOIN save_objects o ON o.save_id = s.id
+         WHERE s.state = 'deleted' AND o.state <> 'deleted' AND o.epoch IN (SELECT epoch FROM save_copies c WHERE c.save_id = s.id)",
+    ),
+    (
         "an ended job still uses a save",
         "SELECT u.job_id::text FROM save_uses u JOIN jobs j ON j.id = u.job_id WHERE j.state <> 'running'",
     ),

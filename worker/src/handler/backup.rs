@@ -5,14 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::Utc;
 use shared::{
     db::{
-        objects::StoredFacts,
         saves,
         work::{Purpose, TargetWork},
     },
-    id::ObjectId,
     inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
-    manifest::{self, Consistency, Encoding, Manifest, ManifestObject},
+    manifest::{self, Consistency, Manifest},
     name::Slug,
     save::{Mode, SaveState},
 };
@@ -20,22 +18,24 @@ use shared::{
 use super::{Done, Job, JobError};
 use crate::{
     engine::{Dump, DumpMode, DumpOptions, EngineKind, Globals, ProbeReport, Running, TableName, mongodb, postgres},
-    record::copies::{Copies, Part},
+    record::copies::{Copies, GoodCopy, Part},
     stream::{DumpPlan, StageTime, Tap},
 };
 
-/// The dump itself; `cat dump.*` in order of name gives the stored bytes.
+/// The dump itself, or its first object; `cat dump.*` in order of name gives the stored bytes.
 const DUMP: &str = "dump.0001";
 const GLOBALS: &str = "globals.sql.zst";
 
 /// The objects of a good copy, or why it was lost.
-pub type CopyOutcome = Result<Vec<(ObjectId, StoredFacts)>, Problem>;
+pub type CopyOutcome = Result<GoodCopy, Problem>;
 
 /// A save whose bytes all lie in their stores, and which only lacks its record.
 #[derive(Debug)]
 pub struct Saved {
+    /// That of the first good copy.
     pub manifest: Manifest,
     pub raw_bytes: u64,
+    /// Of the first good copy.
     pub stored_bytes: u64,
     pub stages: Vec<StageTime>,
     pub bottleneck: String,
@@ -73,10 +73,11 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             level: job.ctx.settings.zstd_level,
             expect_magic: Some(magic(at.engine)),
             required: copies.required(),
+            laggard: job.ctx.settings.laggard,
             tap: Some(tap),
             ..DumpPlan::default()
         };
-        let part = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
+        let dumped = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
         let inventory = match counting() {
             Ok(inventory) => Some(inventory),
             Err(why) => {
@@ -84,16 +85,20 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
                 None
             }
         };
-        let mut parts = vec![part];
         match engine.dump_globals(&at, &probe, cancel).await? {
             Globals::None => {}
             Globals::Skipped(why) => warnings.push(why),
             Globals::Dump(dump) => {
-                let plan =
-                    DumpPlan { level: job.ctx.settings.zstd_level, required: copies.required(), ..DumpPlan::default() };
-                parts.push(copies.write(job, GLOBALS, *dump, plan, None).await?);
+                let plan = DumpPlan {
+                    level: job.ctx.settings.zstd_level,
+                    required: copies.required(),
+                    laggard: job.ctx.settings.laggard,
+                    ..DumpPlan::default()
+                };
+                copies.write(job, GLOBALS, *dump, plan, None).await?;
             }
         }
+        warnings.extend(copies.warnings());
         let manifest = describe(
             job,
             payload,
@@ -101,21 +106,18 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             &save,
             &probe,
             (tool, tool_version),
-            &parts,
             (inventory, warnings),
             copies.read_back(),
             started_at,
         )?;
-        copies.write_manifest(job, &manifest).await?;
-        Ok::<_, JobError>((parts, manifest))
+        let manifest = copies.write_manifest(job, &manifest).await?;
+        Ok::<_, JobError>((dumped, manifest))
     }
     .await;
     match written {
-        Ok((parts, manifest)) => {
-            let raw_bytes = parts.iter().map(|part| part.facts.raw_bytes).sum();
-            let stored_bytes = parts.iter().map(|part| part.facts.stored_bytes).sum();
-            let main = parts.into_iter().next();
-            let (stages, bottleneck) = main.map(|part| (part.stages, part.bottleneck)).unwrap_or_default();
+        Ok((dumped, manifest)) => {
+            let (raw_bytes, stored_bytes) = (manifest.raw_bytes(), manifest.stored_bytes());
+            let Part { stages, bottleneck, .. } = dumped;
             Ok(Saved { manifest, raw_bytes, stored_bytes, stages, bottleneck, copies: copies.into_outcomes() })
         }
         Err(error) => {
@@ -208,7 +210,6 @@ fn describe(
     save: &saves::SaveRow,
     probe: &ProbeReport,
     (tool, tool_version): (String, String),
-    parts: &[Part],
     (inventory, warnings): (Option<Inventory>, Vec<String>),
     read_back: BTreeMap<Slug, String>,
     started_at: chrono::DateTime<Utc>,
@@ -216,14 +217,6 @@ fn describe(
     let slug =
         |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
     let tool_major = tool_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
-    let object = |part: &Part| ManifestObject {
-        part: part.name.to_owned(),
-        key: part.key.clone(),
-        raw_bytes: part.facts.raw_bytes,
-        stored_bytes: part.facts.stored_bytes,
-        blake3: hex::encode(part.facts.blake3),
-        sha256: hex::encode(part.facts.sha256),
-    };
     Ok(Manifest {
         format: manifest::FORMAT,
         installation: job.ctx.installation,
@@ -251,12 +244,13 @@ fn describe(
             // Collections are read one after another, and documents change meanwhile.
             EngineKind::Mongodb => Consistency::None,
         },
-        encodings: vec![Encoding::Zstd],
+        // These two each copy says of itself.
+        encodings: Vec::new(),
+        objects: Vec::new(),
         database_properties: serde_json::to_value(&probe.properties).unwrap_or_default(),
         read_back,
         started_at,
         finished_at: Utc::now(),
-        objects: parts.iter().map(object).collect(),
         inventory,
         warnings,
     })

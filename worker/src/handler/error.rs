@@ -1,13 +1,17 @@
 //! How an attempt fails: whether another may help, and what the job's row says. Mapped here once from what engines,
 //! streams, stores and the database report.
 
+use std::time::Duration;
+
+use chrono::Utc;
 use shared::{db::DbError, job::Problem};
 
 use crate::{
     context::TargetError,
     engine::{EngineError, ErrorCode},
-    store::StoreError,
-    stream::StreamError,
+    record::manifests::ManifestError,
+    store::{Fault, StoreError},
+    stream::{CryptError, StreamError},
 };
 
 /// Why a handler gave up.
@@ -83,13 +87,43 @@ impl From<StreamError> for JobError {
     }
 }
 
+impl From<CryptError> for JobError {
+    fn from(error: CryptError) -> Self {
+        StreamError::from(error).into()
+    }
+}
+
+impl From<ManifestError> for JobError {
+    fn from(error: ManifestError) -> Self {
+        match error {
+            ManifestError::Crypt(error) => error.into(),
+            error => Self::of(true, error.code(), chain(&error), "Use another copy, or a newer version of Holdfast."),
+        }
+    }
+}
+
 impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         if error.code() == "cancelled" {
             return Self::Stopped;
         }
-        Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code()))
+        let failed = Self::of(error.is_permanent(), error.code(), chain(&error), hint(error.code()));
+        match (failed, error.fault()) {
+            (Self::Retry(problem), Fault::Locked { until }) => {
+                Self::Retry(Problem { retry_after_s: Some(lock_delay(*until).as_secs()), ..problem })
+            }
+            (failed, _) => failed,
+        }
     }
+}
+
+/// When a locked object is looked at again: a moment after its lock, but every day, as a lock can be shortened; every six
+/// hours where nobody says how long it lasts.
+fn lock_delay(until: Option<chrono::DateTime<Utc>>) -> Duration {
+    const DAY: Duration = Duration::from_hours(24);
+    let Some(until) = until else { return DAY / 4 };
+    let left = (until - Utc::now()).to_std().unwrap_or_default();
+    (left + Duration::from_mins(1)).min(DAY)
 }
 
 /// What to do about what streams and stores report.
@@ -101,8 +135,18 @@ fn hint(code: &str) -> &'static str {
         "store_full" => "Free space in the store, shorten the retention, or give the target another store.",
         "store_unreachable" => "Check that the store runs, that it is mounted, and that this worker may connect to it.",
         "store_denied" => "Give the worker's user the right to read and write in the store.",
+        "store_missing" => "Create the bucket, or correct the store's bucket, endpoint and region.",
+        "store_public" => "Take public access away from the bucket; set allow_public = true if it is meant.",
+        "object_locked" => "Nothing: the deletion is tried again when the lock is over.",
         "foreign_installation" => "Correct the store's settings, or adopt the store if it has moved here.",
         "empty_or_bad_format" => "Check that the tool on this worker is the real one.",
+        "identity_missing" => {
+            "Give the worker stores.<name>.encryption.identity_file of one of the store's recipients, or restore on a worker that has it."
+        }
+        "identity_wrong" => {
+            "Give the worker the identity of a recipient that the store had when the save was made (several may stand in the file)."
+        }
+        "store_lagging" => "Look at the store: it was too slow. Copy the save there once it is well.",
         "too_few_copies" => "Give the target as many stores as it requires copies.",
         "source_failed" | "sink_failed" => "Look at what the tool said in this worker's log.",
         "stage_died" => "This is a fault of Holdfast: report it with this worker's log.",

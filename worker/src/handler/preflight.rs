@@ -1,17 +1,15 @@
 //! What a restore would do and what would keep it from it, without doing anything: the engine looks at the server, this
 //! adds what is known of the save and how long it would take.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use serde_json::json;
 use shared::{
     db::{rates, saves, work::Purpose},
     id::{SaveId, ServerId},
     job::{PreflightJob, RestoreJob},
     manifest::Manifest,
-    name::{Slug, StoreKey},
-    save::{CopyState, SaveState},
+    save::SaveState,
 };
 
 use super::{Done, Job, JobError};
@@ -20,10 +18,9 @@ use crate::{
         Connection, DatabaseProperties,
         postgres::{Contents, Finding, Plan, Reading, Severity},
     },
-    store::Store,
+    record::reading::SavedCopy,
+    stream::{self, StreamError},
 };
-
-type Copy = (Slug, Arc<dyn Store>);
 
 /// Looks and reports. What would fail is part of the answer, not a failure.
 pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
@@ -47,7 +44,7 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
             "Use a newer version.",
         )
     })?;
-    let contents = match contents(job, &manifest, &copies).await {
+    let contents = match contents(job, &copies).await {
         Ok(contents) => Some(contents),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         Err(error) => {
@@ -71,7 +68,7 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
     problems.extend(report.problems.iter().cloned());
     problems.sort_by_key(|finding| finding.severity);
 
-    let raw_bytes: u64 = manifest.objects.iter().map(|object| object.raw_bytes).sum();
+    let raw_bytes = manifest.raw_bytes();
     let (expected_duration_s, based_on) = expected(job, work.server_id, restore.save_id, raw_bytes).await?;
     let mut would = json!(report.would);
     let kept = report.would.keep_old_s.map(|kept| {
@@ -85,7 +82,7 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
         "problems": problems,
         "server_version": report.server_version,
         "save": {
-            "raw_bytes": raw_bytes, "stored_bytes": manifest.objects.iter().map(|object| object.stored_bytes).sum::<u64>(),
+            "raw_bytes": raw_bytes, "stored_bytes": manifest.stored_bytes(),
             "inventory": manifest.inventory, "server_version": manifest.server_version, "tool_major": manifest.tool_major,
         },
         "target": report.target,
@@ -101,12 +98,12 @@ pub(super) async fn require(
     job: &Job,
     at: &Connection,
     manifest: &Manifest,
-    copies: &[Copy],
+    copies: &[SavedCopy],
     properties: &DatabaseProperties,
     restore: &RestoreJob,
     capacity: Option<i64>,
 ) -> Result<(), JobError> {
-    let contents = match contents(job, manifest, copies).await {
+    let contents = match contents(job, copies).await {
         Ok(contents) => Some(contents),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         // The restore reads the copies itself, and says what is wrong with them.
@@ -121,7 +118,7 @@ pub(super) async fn require(
     }
 }
 
-async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Vec<Copy>), JobError> {
+async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Vec<SavedCopy>), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, id).await?;
     let available = save.filter(|save| save.state == SaveState::Available).and_then(|save| save.manifest);
@@ -129,31 +126,21 @@ async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Vec<Copy>), JobError> 
         let message = format!("save {id} is not available any more");
         return Err(JobError::abort("save_not_available", message, "Choose another save."));
     };
-    let mut copies = Vec::new();
-    for copy in saves::copies(&mut conn, id).await? {
-        if copy.state == CopyState::Good
-            && let Ok(name) = Slug::parse(copy.store)
-            && let Some(store) = job.ctx.stores.get(&name)
-        {
-            copies.push((name, Arc::clone(store)));
-        }
-    }
+    let copies = SavedCopy::good(&mut conn, &job.ctx, id, &manifest.0).await?;
     Ok((manifest.0, copies))
 }
 
 /// The dump's contents, from the head of the first copy that can be read. Whether the bytes are good, only a whole reading
 /// tells.
-async fn contents(job: &Job, manifest: &Manifest, copies: &[Copy]) -> Result<Contents, JobError> {
+async fn contents(job: &Job, copies: &[SavedCopy]) -> Result<Contents, JobError> {
     let unreadable = |why: String| JobError::abort("contents_unknown", why, "Look at the store.");
-    let object = manifest.objects.iter().find(|object| object.part.starts_with("dump."));
-    let Some(object) = object else { return Err(unreadable("the manifest names no dump".to_owned())) };
     let mut failed = unreadable("there is no copy".to_owned());
-    for (name, store) in copies {
-        match head(job, store.as_ref(), &object.key).await {
+    for copy in copies {
+        match head(job, copy).await {
             Ok(contents) => return Ok(contents),
             Err(JobError::Stopped) => return Err(JobError::Stopped),
             Err(error) => {
-                tracing::warn!(store = %name, error = %shared::telemetry::Causes(&error), "the head of this copy cannot be read");
+                tracing::warn!(store = %copy.name, error = %shared::telemetry::Causes(&error), "the head of this copy cannot be read");
                 failed = error;
             }
         }
@@ -161,17 +148,21 @@ async fn contents(job: &Job, manifest: &Manifest, copies: &[Copy]) -> Result<Con
     Err(failed)
 }
 
-async fn head(job: &Job, store: &dyn Store, key: &StoreKey) -> Result<Contents, JobError> {
+async fn head(job: &Job, copy: &SavedCopy) -> Result<Contents, JobError> {
     let unreadable =
         |error: std::io::Error| JobError::abort("contents_unknown", error.to_string(), "Look at the store.");
-    let mut stored = store.read(key, &job.lease.cancel).await?;
+    let stored = copy.open(&job.lease.cancel).await?;
     let mut reading = Reading::begin().map_err(unreadable)?;
-    while let Some(bytes) = stored.try_next().await? {
-        if let Some(contents) = reading.feed(&bytes).map_err(unreadable)? {
-            return Ok(contents);
-        }
-    }
-    Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()))
+    let mut found = None;
+    let look = |bytes: &[u8]| {
+        found = reading.feed(bytes)?;
+        Ok(found.is_some())
+    };
+    match stream::glance(stored, copy.decryption(), look).await {
+        Err(StreamError::Sink { source, .. }) => return Err(unreadable(source)),
+        other => other?,
+    };
+    found.ok_or_else(|| unreadable(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// Seconds, and what they stand on.

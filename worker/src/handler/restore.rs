@@ -1,6 +1,7 @@
 //! Put a save back (design §8). Nothing is destroyed before the save is proven good: the last block is held back until
 //! length and digests have matched, and what is restored gets its name as the last step.
 
+mod compare;
 mod direct;
 mod new;
 mod part;

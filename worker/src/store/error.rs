@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use chrono::{DateTime, Utc};
 use shared::id::InstallationId;
 use shared::name::Slug;
 
@@ -39,8 +40,20 @@ pub enum Fault {
     Corrupt { detail: String },
     #[error("the upload is not whole ({detail}): it was not made visible; look for a second worker that cleaned it up")]
     Incomplete { detail: String },
+    #[error("there is no such bucket here: create it, or correct the store's bucket, endpoint and region")]
+    NoBucket,
+    #[error(
+        "strangers can read the store ({detail}): take public access away from the bucket, or set allow_public = true if it is meant"
+    )]
+    Public { detail: String },
+    #[error("the object is locked{}: it can be deleted when its retention is over", until.map(|at| format!(" until {}", at.to_rfc3339())).unwrap_or_default())]
+    Locked { until: Option<DateTime<Utc>> },
     #[error("the name is reserved for the store itself")]
     Reserved,
+    #[error(
+        "the store took nothing for {seconds} s while enough others went on: its copy was given up; look at the store, and copy the save there once it is well"
+    )]
+    Lagging { seconds: u64 },
     #[error("the operation was cancelled")]
     Cancelled,
     #[error("the store answered with an error; the cause follows")]
@@ -51,6 +64,16 @@ impl StoreError {
     /// `doing` is a phrase such as "writing"; `place` names the key, path or upload.
     pub(super) fn new(store: &Slug, doing: &'static str, place: impl Into<String>, fault: Fault) -> Self {
         Self { store: store.clone(), doing, place: place.into(), fault, source: None }
+    }
+
+    /// The copy was given up, as the store took nothing for so long.
+    pub(crate) fn lagging(store: &Slug, seconds: u64) -> Self {
+        Self::new(store, "writing", "", Fault::Lagging { seconds })
+    }
+
+    /// What is to lie in the store could not be named.
+    pub(crate) fn unnamed(store: &Slug, key: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(store, "naming", key, Fault::Failed).because(source)
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -95,11 +118,19 @@ impl StoreError {
     /// among them: retention may free space meanwhile.
     pub fn is_permanent(&self) -> bool {
         match self.fault {
-            Fault::Denied | Fault::Missing | Fault::Foreign { .. } | Fault::Corrupt { .. } | Fault::Reserved => true,
+            Fault::Denied
+            | Fault::NoBucket
+            | Fault::Public { .. }
+            | Fault::Missing
+            | Fault::Foreign { .. }
+            | Fault::Corrupt { .. }
+            | Fault::Reserved => true,
             Fault::Full
             | Fault::Unreachable
             | Fault::Exists
             | Fault::Incomplete { .. }
+            | Fault::Lagging { .. }
+            | Fault::Locked { .. }
             | Fault::Cancelled
             | Fault::Failed => false,
         }
@@ -116,7 +147,11 @@ impl StoreError {
             Fault::Foreign { .. } => "foreign_installation",
             Fault::Corrupt { .. } => "object_corrupt",
             Fault::Incomplete { .. } => "upload_incomplete",
+            Fault::NoBucket => "store_missing",
+            Fault::Public { .. } => "store_public",
+            Fault::Locked { .. } => "object_locked",
             Fault::Reserved => "key_reserved",
+            Fault::Lagging { .. } => "store_lagging",
             Fault::Cancelled => "cancelled",
             Fault::Failed => "store_failed",
         }

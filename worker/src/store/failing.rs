@@ -40,6 +40,14 @@ impl Store for Failing {
         self.inner.read_back()
     }
 
+    fn max_object_bytes(&self) -> Option<u64> {
+        self.inner.max_object_bytes()
+    }
+
+    async fn inspect(&self) -> Result<(), StoreError> {
+        self.inner.inspect().await
+    }
+
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
         failpoint!("store.prepare.before");
         let done = self.inner.prepare(key).await;
@@ -119,6 +127,13 @@ impl Upload for FailingUpload {
         failpoint!("store.write.before");
         let done = self.inner.write(bytes).await;
         failpoint!("store.write.after");
+        done
+    }
+
+    async fn end(&mut self) -> Result<(), StoreError> {
+        failpoint!("store.end.before");
+        let done = self.inner.end().await;
+        failpoint!("store.end.after");
         done
     }
 

@@ -21,6 +21,7 @@ pub enum Op {
     Prepare,
     Upload,
     Write,
+    End,
     Commit,
     Abort,
     Read,
@@ -123,6 +124,14 @@ impl Store for Faulty {
         self.inner.read_back()
     }
 
+    fn max_object_bytes(&self) -> Option<u64> {
+        self.inner.max_object_bytes()
+    }
+
+    async fn inspect(&self) -> Result<(), StoreError> {
+        self.inner.inspect().await
+    }
+
     async fn prepare(&self, key: &StoreKey) -> Result<UploadRef, StoreError> {
         answer(self.before(Op::Prepare).await?, self.inner.prepare(key).await)
     }
@@ -219,6 +228,10 @@ impl Upload for FaultyUpload {
             }
             _ => self.inner.write(bytes).await,
         }
+    }
+
+    async fn end(&mut self) -> Result<(), StoreError> {
+        answer(self.faulty.before(Op::End).await?, self.inner.end().await)
     }
 
     async fn commit(self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {

@@ -2,25 +2,30 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use shared::name::Slug;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::hash::{RawHash, StoredHash};
+use super::encrypt::{Encryption, encrypt};
+use super::hash::RawHash;
 use super::progress::{Watch, bottleneck};
 use super::{
-    Blake3, Block, BlockPool, DEFAULT_BLOCKS, DEFAULT_LEVEL, Gauge, HAND_OVER, Progress, Sha256, StageTime,
+    Blake3, Block, BlockPool, DEFAULT_BLOCKS, DEFAULT_LAGGARD, DEFAULT_LEVEL, HAND_OVER, Progress, Sha256, StageTime,
     StreamError, join,
 };
 use crate::store::{StoreError, Upload};
 
+mod branch;
 mod compress;
 mod fan;
 
+use branch::{Branch, sum};
 use compress::compress;
 use fan::{Fan, abort_all};
 
@@ -28,8 +33,54 @@ use fan::{Fan, abort_all};
 /// after the stream it has been dropped.
 pub type Tap = Box<dyn FnMut(&Bytes) + Send>;
 
-/// How one copy ended: an upload that awaits its commit, or why it was lost.
-pub type CopyResult = Result<Box<dyn Upload>, StoreError>;
+/// Where one copy goes.
+#[derive(Debug)]
+pub struct Destination {
+    /// The store's name.
+    pub name: Slug,
+    /// The first object's.
+    pub upload: Box<dyn Upload>,
+    /// Opens the objects after the first. Without it the stream is never cut.
+    pub more: Option<Box<dyn NextObject>>,
+    /// Destinations that encrypt to the same share one encrypted stream, and are cut at the same bytes.
+    pub encryption: Option<Arc<Encryption>>,
+    /// The most bytes that an object may have there.
+    pub max_object_bytes: Option<u64>,
+}
+
+impl Destination {
+    /// Plain and in one object.
+    pub fn plain(name: Slug, upload: Box<dyn Upload>) -> Self {
+        Self { name, upload, more: None, encryption: None, max_object_bytes: None }
+    }
+}
+
+/// Opens the further objects of a stream that one object cannot hold.
+#[async_trait]
+pub trait NextObject: Send + fmt::Debug {
+    /// `number` counts from 1, which was opened before the stream began. What names the object is committed before this
+    /// returns.
+    async fn open(&mut self, number: u32) -> Result<Box<dyn Upload>, StoreError>;
+}
+
+/// How one copy ended: its objects in order, each with an upload that awaits its commit; or why it was lost.
+pub type CopyResult = Result<Vec<WrittenObject>, StoreError>;
+
+/// An object that was sent, and is not committed.
+#[derive(Debug)]
+pub struct WrittenObject {
+    pub upload: Box<dyn Upload>,
+    pub sent: SentObject,
+}
+
+/// What was sent as one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentObject {
+    pub bytes: u64,
+    pub sha256: Sha256,
+    /// For the read-back: of the same bytes as `sha256`, and a third of its price where the processor has no SHA instructions.
+    pub blake3: Blake3,
+}
 
 /// What a dump stream is asked to do.
 pub struct DumpPlan {
@@ -37,16 +88,25 @@ pub struct DumpPlan {
     pub level: i32,
     /// What the output must begin with, else `empty_or_bad_format`. Without it anything is taken, also nothing.
     pub expect_magic: Option<&'static [u8]>,
-    /// 1 MiB blocks this stream may hold.
+    /// 1 MiB blocks this stream may hold; each encryption beside the first form of the bytes has half as many again.
     pub blocks: usize,
     /// Copies without which the stream fails. More may be written; losing those is reported only.
     pub required: usize,
+    /// A copy that takes nothing for so long while its buffer is full is given up, as long as more than `required` live.
+    pub laggard: Duration,
     pub tap: Option<Tap>,
 }
 
 impl Default for DumpPlan {
     fn default() -> Self {
-        Self { level: DEFAULT_LEVEL, expect_magic: None, blocks: DEFAULT_BLOCKS, required: 1, tap: None }
+        Self {
+            level: DEFAULT_LEVEL,
+            expect_magic: None,
+            blocks: DEFAULT_BLOCKS,
+            required: 1,
+            laggard: DEFAULT_LAGGARD,
+            tap: None,
+        }
     }
 }
 
@@ -61,15 +121,11 @@ impl fmt::Debug for DumpPlan {
 pub struct Dumped {
     pub raw_bytes: u64,
     pub blake3: Blake3,
-    pub stored_bytes: u64,
-    pub sha256: Sha256,
-    /// For the read-back: the same bytes as `sha256`, and a third of its price where the processor has no SHA instructions.
-    pub stored_blake3: Blake3,
     pub stages: Vec<StageTime>,
     /// The busiest stage.
     pub bottleneck: String,
     /// In the order given; at least `required` are `Ok`.
-    pub uploads: Vec<(Slug, CopyResult)>,
+    pub copies: Vec<(Slug, CopyResult)>,
     /// Blocks that were allocated at the peak.
     pub peak_blocks: usize,
 }
@@ -79,7 +135,7 @@ pub struct Dumped {
 /// Dropping the future stops the stream too, but leaves the uploads' bytes to gc: cancel instead.
 pub async fn dump(
     source: impl AsyncRead + Unpin + Send,
-    copies: Vec<(Slug, Box<dyn Upload>)>,
+    copies: Vec<Destination>,
     plan: DumpPlan,
     progress: Arc<Progress>,
     cancel: &CancellationToken,
@@ -88,23 +144,18 @@ pub async fn dump(
     // Stops the stages when one of them fails, whatever the caller's token says.
     let stop = cancel.child_token();
     let _stop_on_drop = stop.clone().drop_guard();
+    let names: Vec<Slug> = copies.iter().map(|copy| copy.name.clone()).collect();
+    let fan = Fan::new(&names, required, plan.laggard, stop.clone());
+    // Below four blocks a copy that hangs would hold them all, and nobody could tell that it is the one.
+    let half = (plan.blocks / 2).max(4);
+    let buffer = (half - 3).min(HAND_OVER);
+    let (branches, mut tasks) = Branch::all(copies, &fan, buffer);
     let raw_pool = BlockPool::new(plan.blocks / 2);
-    let stored_pool = BlockPool::new(plan.blocks / 2);
-    let gauges = [raw_pool.gauge(), stored_pool.gauge()];
-
-    let names: Vec<Slug> = copies.iter().map(|(name, _)| name.clone()).collect();
-    let fan = Fan::new(copies.len(), required, stop.clone());
-    let mut tasks = JoinSet::new();
-    let mut outputs = Vec::new();
-    for (at, (name, upload)) in copies.into_iter().enumerate() {
-        let (to_copy, from_sha) = mpsc::channel(HAND_OVER);
-        outputs.push(to_copy);
-        tasks.spawn(fan.clone().copy(at, name, upload, from_sha));
-    }
+    let zstd_pool = BlockPool::new(if branches.iter().all(|branch| branch.encryption.is_some()) { 4 } else { half });
+    let mut gauges = vec![raw_pool.gauge(), zstd_pool.gauge()];
 
     let (to_hash, from_source) = mpsc::channel(HAND_OVER);
     let (to_zstd, from_hash) = mpsc::channel(HAND_OVER);
-    let (to_sha, from_zstd) = mpsc::channel(HAND_OVER);
     let hashing = spawn_blocking(move || hash(from_source, &to_zstd));
     let (from_tap, tapping) = match plan.tap {
         None => (from_hash, None),
@@ -113,10 +164,31 @@ pub async fn dump(
             (from_tap, Some(spawn_blocking(move || inventory(tap, from_hash, &to_zstd))))
         }
     };
+    let mut to_branches = Vec::new();
+    let mut running = Vec::new();
+    let several = branches.len() > 1;
+    for (n, branch) in branches.into_iter().enumerate() {
+        let (to_branch, mut input) = mpsc::channel(HAND_OVER.min(half - 3));
+        to_branches.push(to_branch);
+        let stage = |what: &str| if several { format!("{what}:{}", branch.name) } else { what.to_owned() };
+        let mut encrypting = None;
+        if let Some(encryption) = &branch.encryption {
+            let (to_sum, from_age) = mpsc::channel(1);
+            let pool = BlockPool::new(half);
+            gauges.push(pool.gauge());
+            let (name, encryption, from_zstd) =
+                (stage("age"), Arc::clone(encryption), std::mem::replace(&mut input, from_age));
+            encrypting = Some(spawn_blocking(move || encrypt(&name, &encryption, from_zstd, to_sum, pool)));
+        }
+        let (name, fan) = (stage("sha256"), Arc::clone(&fan));
+        // Bytes are counted once, however many copies there are.
+        let counted = (n == 0).then(|| Arc::clone(&progress));
+        let (limit, outputs, members) = (branch.limit, branch.outputs, branch.members);
+        let summing = spawn_blocking(move || sum(&name, input, limit, outputs, &fan, counted.as_deref()));
+        running.push((encrypting, summing, members));
+    }
     let level = plan.level;
-    let compressing = spawn_blocking(move || compress(level, from_tap, &to_sha, stored_pool));
-    let counted = Arc::clone(&progress);
-    let summing = spawn_blocking(move || sum(from_zstd, outputs, &counted));
+    let compressing = spawn_blocking(move || compress(level, from_tap, to_branches, zstd_pool));
 
     let read = read(source, raw_pool, to_hash, plan.expect_magic, &progress, &stop).await;
     if read.is_err() {
@@ -129,15 +201,29 @@ pub async fn dump(
         None => None,
     };
     let compressed = join("zstd", compressing).await?;
-    let (stored, again, sha_time) = join("sha256", summing).await?;
-    let mut ended = Vec::with_capacity(names.len());
-    while let Some(copy) = tasks.join_next().await {
-        ended.push(copy.map_err(|_| StreamError::StageDied { stage: "copy" })?);
+    let mut encrypted = Ok(());
+    let mut branch_times = Vec::new();
+    let mut sums: Vec<Vec<SentObject>> = vec![Vec::new(); names.len()];
+    for (encrypting, summing, members) in running {
+        if let Some(encrypting) = encrypting {
+            match join("age", encrypting).await? {
+                Ok(time) => branch_times.push(time),
+                Err(error) => encrypted = Err(error),
+            }
+        }
+        let (sent, time) = join("sha256", summing).await?;
+        branch_times.push(time);
+        for at in members {
+            if let Some(sums) = sums.get_mut(at) {
+                sums.clone_from(&sent);
+            }
+        }
     }
-    ended.sort_by_key(|copy| copy.at);
+    let mut ended = fan.ended(&mut tasks).await?;
 
     let outcome = fan.judge(&names, &mut ended).and_then(|()| {
         let times = (read?, compressed?);
+        encrypted?;
         // A copy that was told to stop has no error of its own, and may lack bytes even if the source was read whole.
         if stop.is_cancelled() { Err(StreamError::Cancelled) } else { Ok(times) }
     });
@@ -150,19 +236,22 @@ pub async fn dump(
     };
     let mut stages = vec![source_time, hash_time];
     stages.extend(tap_time);
-    stages.extend([zstd_time, sha_time]);
+    stages.push(zstd_time);
+    stages.extend(branch_times);
     stages.extend(ended.iter().map(|copy| copy.time.clone()));
+    let copies = names.into_iter().zip(ended).zip(sums);
     Ok(Dumped {
         raw_bytes: raw.bytes,
         blake3: raw.digest(),
-        stored_bytes: stored.bytes,
-        stored_blake3: again.digest(),
-        sha256: stored.digest(),
         bottleneck: bottleneck(&stages),
         stages,
-        uploads: names.into_iter().zip(ended.into_iter().map(|copy| copy.result)).collect(),
-        peak_blocks: gauges.iter().map(|gauge: &Arc<Gauge>| gauge.allocated()).sum(),
+        copies: copies.map(|((name, copy), sums)| (name, copy.result.map(|uploads| written(uploads, sums)))).collect(),
+        peak_blocks: gauges.iter().map(|gauge| gauge.allocated()).sum(),
     })
+}
+
+fn written(uploads: Vec<Box<dyn Upload>>, sent: Vec<SentObject>) -> Vec<WrittenObject> {
+    uploads.into_iter().zip(sent).map(|(upload, sent)| WrittenObject { upload, sent }).collect()
 }
 
 async fn read(
@@ -200,7 +289,7 @@ async fn read(
             // A closed channel means that a later stage has failed and will say why.
             if !block.is_empty() && to_hash.send(block.freeze()).await.is_err() || ended {
                 watch.was_waiting();
-                return Ok(());
+                return Ok::<_, StreamError>(());
             }
             watch.was_waiting();
         }
@@ -256,26 +345,4 @@ fn inventory(mut tap: Tap, mut input: Receiver<Bytes>, output: &Sender<Bytes>) -
     }
     watch.was_waiting();
     watch.time()
-}
-
-fn sum(
-    mut input: Receiver<Bytes>,
-    mut outputs: Vec<Sender<Bytes>>,
-    progress: &Progress,
-) -> (StoredHash, RawHash, StageTime) {
-    let mut watch = Watch::of_thread("sha256");
-    let (mut hash, mut again) = (StoredHash::new(), RawHash::default());
-    while let Some(block) = input.blocking_recv() {
-        watch.was_waiting();
-        hash.update(&block);
-        again.update(&block);
-        watch.was_busy();
-        outputs.retain(|output| output.blocking_send(block.clone()).is_ok());
-        if outputs.is_empty() {
-            break;
-        }
-        progress.stored(block.len());
-    }
-    watch.was_waiting();
-    (hash, again, watch.time())
 }

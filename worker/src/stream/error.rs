@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::CryptError;
 use crate::store::StoreError;
 
 /// Why a dump, restore, verify or read-back failed.
@@ -47,6 +48,12 @@ pub enum StreamError {
     /// zstd could not be set up or failed; it never fails over data.
     #[error("compressing failed")]
     Compress(#[source] io::Error),
+    /// The copy cannot be encrypted or decrypted; damage in it is one of the reasons.
+    #[error(transparent)]
+    Crypt(#[from] CryptError),
+    /// The record says that the copy is encrypted, and this worker's configuration says nothing of it.
+    #[error("the copy is encrypted, and this worker knows of no encryption of its store")]
+    NoIdentity,
     #[error("the stream was cancelled")]
     Cancelled,
     /// A stage panicked: a fault of ours.
@@ -55,11 +62,17 @@ pub enum StreamError {
 }
 
 impl StreamError {
+    /// Whether another copy of the same save may do what this one did not.
+    pub fn is_of_the_copy(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Store(_) | Self::Crypt(_) | Self::NoIdentity)
+    }
+
     /// Whether another attempt over the same input must fail in the same way.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Copies { source, .. } | Self::Store(source) => source.is_permanent(),
-            Self::Corrupt { .. } | Self::TooFewCopies { .. } => true,
+            Self::Crypt(error) => error.is_permanent(),
+            Self::Corrupt { .. } | Self::TooFewCopies { .. } | Self::NoIdentity => true,
             Self::Source { .. }
             | Self::BadFormat { .. }
             | Self::Sink { .. }
@@ -79,6 +92,8 @@ impl StreamError {
             Self::Corrupt { .. } => "object_corrupt",
             Self::Sink { .. } => "sink_failed",
             Self::Compress(_) => "compression_failed",
+            Self::Crypt(error) => error.code(),
+            Self::NoIdentity => "identity_missing",
             Self::Cancelled => "cancelled",
             Self::StageDied { .. } => "stage_died",
         }

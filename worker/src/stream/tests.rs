@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::manifest::Encoding;
 use shared::name::{Slug, StoreKey};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::store::faulty::{Faulty, Mischief, Op};
-use crate::store::{Fault, FileStore, ReadBack, Store, Upload, Whole};
+use crate::store::{Fault, FileStore, ReadBack, Store, Whole};
+
+mod branches;
 
 const MIB: usize = 1 << 20;
 
@@ -29,18 +32,13 @@ impl Bench {
         Arc::new(Faulty::new(Arc::clone(&self.disk), vec![(op, at, what)]))
     }
 
-    async fn upload(&self, store: &dyn Store, key: &str) -> (Slug, Box<dyn Upload>) {
+    async fn upload(&self, store: &dyn Store, key: &str) -> Destination {
         let key = StoreKey::parse(key).unwrap();
         let at = store.prepare(&key).await.unwrap();
-        (store.name().clone(), store.upload(&key, &at, &self.cancel).await.unwrap())
+        Destination::plain(store.name().clone(), store.upload(&key, &at, &self.cancel).await.unwrap())
     }
 
-    async fn dump(
-        &self,
-        raw: &[u8],
-        copies: Vec<(Slug, Box<dyn Upload>)>,
-        required: usize,
-    ) -> Result<Dumped, StreamError> {
+    async fn dump(&self, raw: &[u8], copies: Vec<Destination>, required: usize) -> Result<Dumped, StreamError> {
         let plan = DumpPlan { required, ..DumpPlan::default() };
         dump(raw, copies, plan, Arc::default(), &self.cancel).await
     }
@@ -49,27 +47,20 @@ impl Bench {
     async fn save(&self, raw: &[u8], key: &str) -> Expected {
         let copy = self.upload(&*self.disk, key).await;
         let dumped = self.dump(raw, vec![copy], 1).await.unwrap();
-        let expected = Expected {
-            stored_bytes: dumped.stored_bytes,
-            sha256: dumped.sha256,
-            raw_bytes: dumped.raw_bytes,
-            blake3: dumped.blake3,
-        };
-        for (_, upload) in dumped.uploads {
-            upload.unwrap().commit(&Whole::of_exit()).await.unwrap();
-        }
-        expected
+        let raw = (dumped.raw_bytes, dumped.blake3);
+        let (_, written) = dumped.copies.into_iter().next().unwrap();
+        commit(written.unwrap(), raw, vec![Encoding::Zstd]).await
     }
 
     async fn restore(
         &self,
         store: &dyn Store,
         key: &str,
-        expected: Expected,
+        expected: &Expected,
     ) -> (Vec<u8>, Result<Restored, StreamError>) {
         let mut sink = Vec::new();
         let stored = store.read(&StoreKey::parse(key).unwrap(), &self.cancel).await.unwrap();
-        let done = restore(stored, expected, &mut sink, Arc::default(), &self.cancel).await;
+        let done = restore(stored, expected, None, &mut sink, Arc::default(), &self.cancel).await;
         (sink, done)
     }
 
@@ -77,6 +68,23 @@ impl Bench {
     fn is_clean(&self) -> bool {
         std::fs::read_dir(self.dir.path().join(".tmp")).unwrap().next().is_none()
     }
+}
+
+/// Commits what was sent as one copy, and says what the record would.
+async fn commit(written: Vec<WrittenObject>, (raw_bytes, blake3): (u64, Blake3), encodings: Vec<Encoding>) -> Expected {
+    let mut objects = Vec::new();
+    for WrittenObject { upload, sent } in written {
+        let stored = upload.commit(&Whole::of_exit()).await.unwrap();
+        assert_eq!(stored.bytes, sent.bytes);
+        objects.push(ExpectedObject { stored_bytes: sent.bytes, sha256: sent.sha256 });
+    }
+    Expected { objects, encodings, raw_bytes, blake3 }
+}
+
+/// The one object of the one copy.
+fn only(dumped: Dumped) -> WrittenObject {
+    let (_, written) = dumped.copies.into_iter().next().unwrap();
+    written.unwrap().into_iter().next().unwrap()
 }
 
 /// Incompressible bytes that are the same each time.
@@ -98,7 +106,7 @@ async fn sizes_round_trip() {
             let key = format!("{kind}/{size}");
             let expected = bench.save(&raw, &key).await;
             assert_eq!(expected.raw_bytes, size as u64);
-            let (found, done) = bench.restore(&*bench.disk, &key, expected).await;
+            let (found, done) = bench.restore(&*bench.disk, &key, &expected).await;
             done.unwrap();
             assert!(found == raw, "{key} came back changed");
         }
@@ -122,9 +130,9 @@ async fn the_read_back_finds_what_the_store_did_to_the_bytes() {
         let name = format!("{n}");
         let copy = bench.upload(&*store, &name).await;
         let dumped = bench.dump(&raw, vec![copy], 1).await.unwrap();
-        let sent = StoredBytes { bytes: dumped.stored_bytes, blake3: dumped.stored_blake3 };
-        let (_, upload) = dumped.uploads.into_iter().next().unwrap();
-        let stored = upload.unwrap().commit(&Whole::of_exit()).await.unwrap();
+        let WrittenObject { upload, sent } = only(dumped);
+        let sent = StoredBytes { bytes: sent.bytes, blake3: sent.blake3 };
+        let stored = upload.commit(&Whole::of_exit()).await.unwrap();
         assert_eq!(stored.read_back.is_some(), what.is_none());
         let key = StoreKey::parse(name).unwrap();
         let checked = read_back(&*store, &key, stored, sent, Arc::default(), &bench.cancel).await;
@@ -139,13 +147,24 @@ async fn a_file_that_changes_under_the_upload_is_not_taken_for_what_was_sent() {
     let raw = noise(40 * MIB);
     let copy = bench.upload(&*bench.disk, "a").await;
     let temp = std::fs::read_dir(bench.dir.path().join(".tmp")).unwrap().next().unwrap().unwrap().path();
-    let dumped = bench.dump(&raw, vec![copy], 1).await.unwrap();
-    // The last window is read when the upload is committed: until then anybody may have written there.
-    let file = std::fs::OpenOptions::new().write(true).open(temp).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, b"x", dumped.stored_bytes - 1).unwrap();
-    let sent = StoredBytes { bytes: dumped.stored_bytes, blake3: dumped.stored_blake3 };
-    let (_, upload) = dumped.uploads.into_iter().next().unwrap();
-    let stored = upload.unwrap().commit(&Whole::of_exit()).await.unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(temp).unwrap();
+    // The last window, from 32 MiB on, is read when all was written: until then anybody may write there.
+    let (mut child, source) = tokio::io::duplex(MIB);
+    let meddling = async {
+        tokio::io::AsyncWriteExt::write_all(&mut child, &raw).await.unwrap();
+        while file.metadata().unwrap().len() < 35 * MIB as u64 {
+            tokio::task::yield_now().await;
+        }
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, 34 * MIB as u64).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[byte[0] ^ 1], 34 * MIB as u64).unwrap();
+        drop(child);
+    };
+    let running = dump(source, vec![copy], DumpPlan::default(), Arc::default(), &bench.cancel);
+    let (dumped, ()) = tokio::join!(running, meddling);
+    let WrittenObject { upload, sent } = only(dumped.unwrap());
+    let sent = StoredBytes { bytes: sent.bytes, blake3: sent.blake3 };
+    let stored = upload.commit(&Whole::of_exit()).await.unwrap();
     let key = StoreKey::parse("a").unwrap();
     let checked = read_back(&*bench.disk, &key, stored, sent, Arc::default(), &bench.cancel).await;
     assert_eq!(checked.unwrap_err().code(), "object_corrupt");
@@ -159,14 +178,14 @@ async fn damage_is_found_before_the_last_block_is_written() {
     for what in [Mischief::Truncate, Mischief::FlipBit(0), Mischief::FlipBit(4_000_001)] {
         for block in 1..=5 {
             let store = bench.faulty(Op::ReadBlock, block, what.clone());
-            let (found, done) = bench.restore(&*store, "a", expected).await;
+            let (found, done) = bench.restore(&*store, "a", &expected).await;
             let error = done.unwrap_err();
             assert_eq!((error.code(), error.is_permanent()), ("object_corrupt", true), "{what:?} {block}: {error}");
             assert!(found.len() < raw.len(), "{what:?} {block}: the sink got every byte");
         }
     }
     let extra = bench.faulty(Op::ReadBlock, 7, Mischief::Extra(3));
-    let (found, done) = bench.restore(&*extra, "a", expected).await;
+    let (found, done) = bench.restore(&*extra, "a", &expected).await;
     assert!(matches!(done, Err(StreamError::Corrupt { what: "stored length", .. })), "{done:?}");
     assert!(found.len() < raw.len());
 }
@@ -176,7 +195,7 @@ async fn an_object_that_grows_beyond_its_record_stops_at_once() {
     let bench = Bench::new().await;
     let mut expected = bench.save(&vec![0; 40 * MIB], "bomb").await;
     expected.raw_bytes = 2 * MIB as u64;
-    let (found, done) = bench.restore(&*bench.disk, "bomb", expected).await;
+    let (found, done) = bench.restore(&*bench.disk, "bomb", &expected).await;
     assert!(matches!(done, Err(StreamError::Corrupt { what: "raw length", .. })), "{done:?}");
     assert!(found.len() <= 2 * MIB);
 }
@@ -201,7 +220,7 @@ async fn losing_a_copy_fails_the_dump_only_if_it_was_required() {
     let store = bench.faulty(Op::Write, 3, Mischief::Error(Fault::Unreachable));
     let copies = vec![bench.upload(&*store, "bad").await, bench.upload(&*bench.disk, "good").await];
     let dumped = bench.dump(&raw, copies, 1).await.unwrap();
-    let [(_, Err(lost)), (_, Ok(_))] = &dumped.uploads[..] else { panic!("{:?}", dumped.uploads) };
+    let [(_, Err(lost)), (_, Ok(_))] = &dumped.copies[..] else { panic!("{:?}", dumped.copies) };
     assert_eq!(lost.code(), "store_unreachable");
     drop(dumped);
     let store = bench.faulty(Op::Write, 3, Mischief::Error(Fault::Unreachable));
@@ -264,7 +283,7 @@ async fn cancelling_ends_a_restore_whose_tool_does_not_read() {
     let stored = bench.disk.read(&StoreKey::parse("a").unwrap(), &bench.cancel).await.unwrap();
     let (sink, _never_read) = tokio::io::duplex(64);
     let progress = Arc::new(Progress::default());
-    let running = restore(stored, expected, sink, Arc::clone(&progress), &bench.cancel);
+    let running = restore(stored, &expected, None, sink, Arc::clone(&progress), &bench.cancel);
     let cancelling = async {
         while progress.raw_bytes() < 64 {
             tokio::task::yield_now().await;

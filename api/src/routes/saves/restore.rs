@@ -11,7 +11,7 @@ use shared::{
     },
     enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
-    job::{ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
+    job::{Compare, ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::DatabaseName,
     save::Mode,
     server::Engine,
@@ -51,6 +51,8 @@ pub struct CreateRestore {
     mode: Option<Mode>,
     #[serde(default)]
     extensions: ExtensionPolicy,
+    /// A whole save only: what the restored database is held against. Absent: as configured.
+    compare: Option<Compare>,
     /// Only look what would happen, and what would fail. Needs no `confirm`.
     #[serde(default)]
     dry_run: bool,
@@ -184,6 +186,9 @@ pub async fn handle(
     let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
     let part = part::checked(part, body.mode, save.mode)?;
     let into = body.place(&target, &part)?;
+    if body.compare.is_some() && (!part.is_whole() || body.method == Some(Method::Direct)) {
+        return Err(ApiError::field("/compare", "is for a whole save that is restored beside what is there"));
+    }
     let in_place = !matches!(into, Place::New(_));
     if in_place && !body.dry_run {
         call.authorize(Permission::SaveReplace, Some(target.service_id))?;
@@ -201,6 +206,7 @@ pub async fn handle(
         owner: body.owner.unwrap_or(owner),
         privileges: body.privileges.unwrap_or(privileges),
         part,
+        compare: body.compare.unwrap_or(call.state.jobs.compare),
     };
     let asked = call.asked(body.priority);
     let job = if body.dry_run {

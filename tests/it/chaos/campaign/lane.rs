@@ -74,7 +74,9 @@ impl Lane {
 
     fn next_worker(&mut self) -> Process {
         self.started += 1;
-        let spec = spec(&self.app, &format!("w{}", self.started), "default", "");
+        let mut spec = spec(&self.app, &format!("w{}", self.started), "default", "");
+        // Longer than a frozen worker sleeps, so that nothing is collected which it might go on writing.
+        spec.envs.push(("HOLDFAST__GC__GRACE_S".to_owned(), "20".to_owned()));
         let exchange = Some(self.listener.exchange.clone());
         self.app.worker_starting(&WorkerSpec { slots: 2, exchange, lease_s: LEASE.as_secs_f64(), ..spec })
     }
@@ -110,24 +112,58 @@ impl Lane {
             .app
             .values("SELECT jsonb_build_object('save', id, 'target', target_id) FROM saves WHERE state = 'available' ORDER BY id DESC LIMIT 20")
             .await;
-        if saves.is_empty() || self.rng.below(100) < 50 {
+        let dice = self.rng.below(100);
+        if saves.is_empty() || dice < 40 {
             let n = self.rng.below(self.targets.len());
             self.app.backup(&self.targets[n].0).await;
             return;
         }
         let save = &saves[self.rng.below(saves.len())];
-        let source = self.targets.iter().find(|(target, _)| save["target"] == *target.as_str()).unwrap().1;
-        if self.rng.below(100) < 35 {
-            // What was saved is what is there: it must be the same after every such restore, finished or not.
-            let into = &self.sources[source].owned.database.name;
-            let body = json!({ "into": {}, "confirm": into, "safety": self.rng.below(3) == 0, "keep_old_hours": 1 });
-            let path = format!("/v1/saves/{}/restore", save["save"].as_str().unwrap());
-            self.app.client.post(&path, body).await.id();
+        let id = save["save"].as_str().unwrap();
+        match dice {
+            40..60 => {
+                let source = self.source_of(save);
+                // What was saved is what is there: it must be the same after every such restore, finished or not.
+                let into = &self.sources[source].owned.database.name;
+                let body =
+                    json!({ "into": {}, "confirm": into, "safety": self.rng.below(3) == 0, "keep_old_hours": 1 });
+                self.app.client.post(&format!("/v1/saves/{id}/restore"), body).await.id();
+            }
+            60..75 => {
+                let database = stack::fresh("new");
+                let job = self.app.restore(id, &database).await;
+                self.restores.push(Restored { job, database, source: self.source_of(save) });
+            }
+            75..85 => self.ask_for_undo().await,
+            85..93 if saves.len() > 3 => {
+                let answer = self.app.client.delete(&format!("/v1/saves/{id}")).await;
+                // While a job reads or is about to read it, it stays.
+                assert!([202, 409].contains(&answer.status.as_u16()), "{}", answer.text);
+            }
+            _ => {
+                self.app.client.post("/v1/gc", json!({ "dry_run": false })).await.expect(202);
+            }
+        }
+    }
+
+    /// Of what restores have put aside and nobody swaps back already. It is what was there, as everything is.
+    async fn ask_for_undo(&mut self) {
+        let sql = "SELECT jsonb_build_object('job', k.job_id, 'database', k.database) FROM kept_databases k JOIN jobs r ON r.id = k.job_id
+            WHERE k.state = 'kept' AND r.state = 'succeeded' AND NOT EXISTS (SELECT FROM jobs u WHERE u.kind = 'undo'
+              AND u.state IN ('queued', 'running') AND u.payload->>'kept_id' = k.id::text) ORDER BY k.id DESC LIMIT 5";
+        let kept: Vec<Value> = self.app.values(sql).await;
+        if kept.is_empty() {
             return;
         }
-        let database = stack::fresh("new");
-        let job = self.app.restore(save["save"].as_str().unwrap(), &database).await;
-        self.restores.push(Restored { job, database, source });
+        let kept = &kept[self.rng.below(kept.len())];
+        let body = json!({ "confirm": kept["database"], "keep_old_hours": 1 });
+        let answer = self.app.client.post(&format!("/v1/jobs/{}/undo", kept["job"].as_str().unwrap()), body).await;
+        // The one that was about to swap it back may have ended in between.
+        assert!([202, 409].contains(&answer.status.as_u16()), "{}", answer.text);
+    }
+
+    fn source_of(&self, save: &Value) -> usize {
+        self.targets.iter().find(|(target, _)| save["target"] == *target.as_str()).unwrap().1
     }
 
     /// Waits until every job is over, and looks at everything. Broken promises go to the line.

@@ -101,7 +101,9 @@ fn is_database(text: &str) -> bool {
 }
 
 fn is_user(text: &str) -> bool {
-    is_database(text) && !text.contains(['\n', '\r'])
+    // Of the pieces: those that no login can carry.
+    let impossible = |c: char| c.is_control() || ",\u{202e}\u{1f600}".contains(c);
+    is_database(text) && !text.contains(impossible)
 }
 
 fn is_host(text: &str) -> bool {
@@ -258,10 +260,6 @@ async fn the_server_is_asked_for_the_very_database_and_user() {
         let job = app.client.job_until(job, "over", |job| job["finished_at"].is_string()).await;
         assert_eq!(job["state"], "failed", "{name:?}: {job:#}");
         let error = &job["error"];
-        if *is_user && error["message"].as_str().unwrap().contains("saslprep") {
-            // Refused by the driver before anything is sent: no server hears of it.
-            continue;
-        }
         let wanted = if *is_user { "authentication_failed" } else { "database_missing" };
         assert_eq!(error["code"], wanted, "{name:?}: {error:#}");
         // The server's own words name whom it was asked for.

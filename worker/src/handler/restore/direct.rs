@@ -8,13 +8,13 @@ use super::{
     Attempt, Done, JobError, Restoring,
     part::{Release, contents, fill},
 };
-use crate::{store::Store, stream::Restored};
+use crate::{record::reading::SavedCopy, stream::Restored};
 
 pub(super) async fn run(restoring: &Restoring<'_>, why: &str) -> Result<Done, JobError> {
     let Restoring { payload, source, .. } = restoring;
     let mut tries = source.tries()?;
     let restored = loop {
-        match once(restoring, tries.store()).await {
+        match once(restoring, tries.copy()).await {
             Ok(restored) => break restored,
             Err(attempt) => tries.failed(attempt)?,
         }
@@ -30,9 +30,9 @@ pub(super) async fn run(restoring: &Restoring<'_>, why: &str) -> Result<Done, Jo
     })))
 }
 
-async fn once(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Restored, Attempt> {
+async fn once(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<Restored, Attempt> {
     let Restoring { job, payload, at, .. } = restoring;
-    let toc = contents(restoring, store).await?;
+    let toc = contents(restoring, copy).await?;
     let part = job.ctx.postgres.all_for_existing(at, &payload.database, &toc, &job.lease.cancel).await?;
-    fill(restoring, &payload.database, &part, store, Release::Journalled).await
+    fill(restoring, &payload.database, &part, copy, Release::Journalled).await
 }

@@ -20,8 +20,8 @@ use crate::{
             parts::{Half, Part, Wanted, gate::Gate},
         },
     },
-    store::Store,
-    stream::{self, Restored, StreamError},
+    record::reading::SavedCopy,
+    stream::{self, Restored},
 };
 
 /// Whether only this way of restoring gives what is asked for.
@@ -58,9 +58,9 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     let mut tries = source.tries()?;
     let done = loop {
         let attempt = if payload.in_place {
-            into_existing(restoring, &wanted, tries.store()).await.map(Some)
+            into_existing(restoring, &wanted, tries.copy()).await.map(Some)
         } else {
-            into_new(restoring, &wanted, tries.store()).await
+            into_new(restoring, &wanted, tries.copy()).await
         };
         match attempt {
             Ok(done) => break done,
@@ -78,18 +78,17 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
 }
 
 /// Reads the whole copy, and what it says that it holds.
-pub(super) async fn contents(restoring: &Restoring<'_>, store: &dyn Store) -> Result<Toc, Attempt> {
-    let Restoring { job, source, .. } = restoring;
+pub(super) async fn contents(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<Toc, Attempt> {
+    let job = restoring.job;
     job.phase("checking").await?;
-    let stored = pour::open(job, source, store).await?;
-    let (progress, watched) = job.watch(Some(source.object.raw_bytes));
+    let stored = pour::open(job, copy).await?;
+    let expected = copy.expected().map_err(Attempt::Copy)?;
+    let (progress, watched) = job.watch(Some(expected.raw_bytes));
     let mut archive = Reader(Listing::default());
-    let read = stream::restore(stored, source.expected, &mut archive, progress, &job.lease.cancel).await;
+    let decryption = copy.decryption();
+    let read = stream::restore(stored, &expected, decryption, &mut archive, progress, &job.lease.cancel).await;
     drop(watched);
-    read.map_err(|error| match error {
-        StreamError::Corrupt { .. } | StreamError::Store(_) => Attempt::Copy(error.into()),
-        error => error.into(),
-    })?;
+    read.map_err(|error| if error.is_of_the_copy() { Attempt::Copy(error.into()) } else { error.into() })?;
     archive.0.contents().map_err(|error| {
         let code = if matches!(error, TocError::Unknown(_)) { "format_unsupported" } else { "archive_broken" };
         let hint = "Choose another save: this one is stored as it was made, and was not made well.";
@@ -113,11 +112,11 @@ pub(super) async fn fill(
     restoring: &Restoring<'_>,
     database: &shared::name::DatabaseName,
     part: &Part,
-    store: &dyn Store,
+    copy: &SavedCopy,
     release: Release,
 ) -> Result<Restored, Attempt> {
     let Restoring { job, payload, at, source, options, .. } = restoring;
-    let stored = pour::open(job, source, store).await?;
+    let stored = pour::open(job, copy).await?;
     job.phase("restoring").await?;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let restore = engine.restore_part(at, database, part, &source.restorable(), options, cancel).await?;
@@ -145,7 +144,7 @@ pub(super) async fn fill(
         })
     };
     let through = |writer| Gate::new(writer, part, release);
-    let poured = Box::pin(pour::pour_through(job, source, store, stored, restore, through)).await;
+    let poured = Box::pin(pour::pour_through(job, copy, stored, restore, through)).await;
     if let Some(why) = withheld.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(Attempt::Job(why));
     }
@@ -158,29 +157,29 @@ pub(super) async fn fill(
     })
 }
 
-async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Filled, Attempt> {
+async fn into_existing(restoring: &Restoring<'_>, wanted: &Wanted, copy: &SavedCopy) -> Result<Filled, Attempt> {
     let Restoring { job, payload, at, .. } = restoring;
-    let toc = contents(restoring, store).await?;
+    let toc = contents(restoring, copy).await?;
     let again = job.lease.fence.epoch > 1;
     let engine = &job.ctx.postgres;
     let part = engine.part_for_existing(at, &payload.database, &toc, wanted, again, &job.lease.cancel).await?;
-    let restored = fill(restoring, &payload.database, &part, store, Release::Journalled).await?;
+    let restored = fill(restoring, &payload.database, &part, copy, Release::Journalled).await?;
     let warnings = part.warnings.clone();
     Ok((restored, part, warnings))
 }
 
 /// None: an older attempt of this job had published it.
-async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, store: &dyn Store) -> Result<Option<Filled>, Attempt> {
+async fn into_new(restoring: &Restoring<'_>, wanted: &Wanted, copy: &SavedCopy) -> Result<Option<Filled>, Attempt> {
     let Restoring { job, payload, at, source, options, .. } = restoring;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
-    let toc = contents(restoring, store).await?;
+    let toc = contents(restoring, copy).await?;
     let part = Postgres::part_for_new(&toc, wanted)?;
     let created = match engine.create(at, &payload.database, &source.properties, options, cancel).await? {
         Creation::New(created) => created,
         Creation::Finished => return Ok(None),
     };
     let filled = async {
-        let restored = fill(restoring, created.database(), &part, store, Release::Fenced).await?;
+        let restored = fill(restoring, created.database(), &part, copy, Release::Fenced).await?;
         job.phase("settling").await?;
         let mut warnings = part.warnings.clone();
         warnings.extend(engine.settle(at, &created, &source.properties, options, cancel).await?);

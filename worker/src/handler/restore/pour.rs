@@ -5,35 +5,28 @@ use std::sync::Arc;
 use shared::failpoint;
 use tokio::{io::AsyncWrite, process::ChildStdin};
 
-use super::{Attempt, Job, JobError, Source};
+use super::{Attempt, Job, JobError};
 use crate::{
     engine::Restore,
-    store::{ByteStream, Store},
-    stream::{self, Restored, StreamError},
+    record::reading::SavedCopy,
+    stream::{self, Objects, Restored, StreamError},
 };
 
-/// Opens the dump in a store.
-pub(super) async fn open(job: &Job, source: &Source, store: &dyn Store) -> Result<ByteStream, Attempt> {
-    store.read(&source.object.key, &job.lease.cancel).await.map_err(|error| Attempt::Copy(error.into()))
+/// Opens the dump of a copy.
+pub(super) async fn open(job: &Job, copy: &SavedCopy) -> Result<Objects, Attempt> {
+    copy.open(&job.lease.cancel).await.map_err(Attempt::Copy)
 }
 
-/// Feeds the tool from `stored`, the dump in `store`, and waits for its verdict.
-pub(super) async fn pour(
-    job: &Job,
-    source: &Source,
-    store: &dyn Store,
-    stored: ByteStream,
-    restore: Restore,
-) -> Result<Restored, Attempt> {
-    pour_through(job, source, store, stored, restore, |writer| writer).await
+/// Feeds the tool from `stored`, the dump of `copy`, and waits for its verdict.
+pub(super) async fn pour(job: &Job, copy: &SavedCopy, stored: Objects, restore: Restore) -> Result<Restored, Attempt> {
+    pour_through(job, copy, stored, restore, |writer| writer).await
 }
 
 /// As [`pour`], with something between the bytes and the tool.
 pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     job: &Job,
-    source: &Source,
-    store: &dyn Store,
-    stored: ByteStream,
+    copy: &SavedCopy,
+    stored: Objects,
     mut restore: Restore,
     through: impl FnOnce(ChildStdin) -> W + Send,
 ) -> Result<Restored, Attempt> {
@@ -42,9 +35,10 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
     };
     failpoint!("restore.tool.started");
     let writer = through(writer);
-    let (progress, watched) = job.watch(Some(source.object.raw_bytes));
+    let expected = copy.expected().map_err(Attempt::Copy)?;
+    let (progress, watched) = job.watch(Some(expected.raw_bytes));
     let cancel = &job.lease.cancel;
-    let streamed = stream::restore(stored, source.expected, writer, progress, cancel).await;
+    let streamed = stream::restore(stored, &expected, copy.decryption(), writer, progress, cancel).await;
     drop(watched);
     match streamed {
         Ok(restored) => {
@@ -59,16 +53,15 @@ pub(super) async fn pour_through<W: AsyncWrite + Unpin + Send>(
             if job.is_committing() {
                 return Err(verdict);
             }
-            let again = open(job, source, store).await?;
-            Err(match stream::verify(again, source.expected, Arc::default(), cancel).await {
-                Err(damage @ (StreamError::Corrupt { .. } | StreamError::Store(_))) => Attempt::Copy(damage.into()),
+            let again = open(job, copy).await?;
+            Err(match stream::verify(again, &expected, copy.decryption(), Arc::default(), cancel).await {
+                Err(damage) if damage.is_of_the_copy() => Attempt::Copy(damage.into()),
                 Ok(_) | Err(_) => verdict,
             })
         }
         Err(error) => {
             restore.stop().await?;
-            let other_copy_may_help = matches!(error, StreamError::Corrupt { .. } | StreamError::Store(_));
-            Err(if other_copy_may_help { Attempt::Copy(error.into()) } else { error.into() })
+            Err(if error.is_of_the_copy() { Attempt::Copy(error.into()) } else { error.into() })
         }
     }
 }

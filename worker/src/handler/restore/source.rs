@@ -1,38 +1,33 @@
-//! What a restore reads: the save's manifest, its one dump object, and the copies that this worker can reach.
-
-use std::sync::Arc;
+//! What a restore reads: the save's manifest, and the copies that this worker can reach, each by its own facts.
 
 use serde_json::json;
 use shared::{
     db::saves,
     id::SaveId,
-    manifest::{self, Manifest, ManifestObject},
+    manifest::{self, Manifest},
     name::Slug,
-    save::{CopyState, SaveState},
+    save::SaveState,
 };
 
 use super::{Attempt, Job, JobError};
 use crate::{
     engine::{DatabaseProperties, Restorable},
-    store::Store,
-    stream::Expected,
+    record::reading::SavedCopy,
 };
 
 /// A save that can be read.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) manifest: Manifest,
-    pub(super) object: ManifestObject,
-    pub(super) expected: Expected,
     pub(super) properties: DatabaseProperties,
-    copies: Vec<(Slug, Arc<dyn Store>)>,
+    copies: Vec<SavedCopy>,
 }
 
 /// Where the trying of copies stands.
 #[derive(Debug)]
 pub(super) struct Tries<'a> {
-    current: &'a (Slug, Arc<dyn Store>),
-    copies: std::slice::Iter<'a, (Slug, Arc<dyn Store>)>,
+    current: &'a SavedCopy,
+    copies: std::slice::Iter<'a, SavedCopy>,
     damaged: Vec<serde_json::Value>,
 }
 
@@ -56,15 +51,7 @@ impl Source {
                 "Use a newer worker.",
             ));
         }
-        let mut copies = Vec::new();
-        for copy in saves::copies(&mut conn, save_id).await? {
-            if copy.state == CopyState::Good
-                && let Ok(name) = Slug::parse(copy.store)
-                && let Some(store) = job.ctx.stores.get(&name)
-            {
-                copies.push((name, Arc::clone(store)));
-            }
-        }
+        let copies = SavedCopy::good(&mut conn, &job.ctx, save_id, &manifest).await?;
         let properties = serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
             JobError::abort(
                 "manifest_unreadable",
@@ -72,8 +59,7 @@ impl Source {
                 "Use a newer version.",
             )
         })?;
-        let object = dump_object(&manifest)?.clone();
-        Ok(Self { expected: expected(&object)?, object, properties, manifest, copies })
+        Ok(Self { manifest, properties, copies })
     }
 
     /// What decides which tools and servers can take it.
@@ -82,7 +68,7 @@ impl Source {
     }
 
     /// The good copies of which this worker has the store.
-    pub(super) fn copies(&self) -> &[(Slug, Arc<dyn Store>)] {
+    pub(super) fn copies(&self) -> &[SavedCopy] {
         &self.copies
     }
 
@@ -101,16 +87,16 @@ impl Source {
 }
 
 impl Tries<'_> {
-    /// The store whose copy is tried now.
-    pub(super) fn store(&self) -> &dyn Store {
-        self.current.1.as_ref()
+    /// The copy that is tried now.
+    pub(super) fn copy(&self) -> &'_ SavedCopy {
+        self.current
     }
 
     /// Its copy failed: on to the next, or out.
     pub(super) fn failed(&mut self, attempt: Attempt) -> Result<(), JobError> {
         match (attempt, self.copies.next()) {
             (Attempt::Copy(error), Some(next)) => {
-                let name = &self.current.0;
+                let name = &self.current.name;
                 tracing::warn!(store = %name, error = %shared::telemetry::Causes(&error), "this copy cannot be restored; the next one is tried");
                 self.damaged.push(json!({ "store": name, "error": error.to_string() }));
                 self.current = next;
@@ -122,33 +108,6 @@ impl Tries<'_> {
 
     /// The name of the store whose copy was good, and what was wrong with those before it.
     pub(super) fn succeeded(self) -> (Slug, Vec<serde_json::Value>) {
-        (self.current.0.clone(), self.damaged)
+        (self.current.name.clone(), self.damaged)
     }
-}
-
-fn dump_object(manifest: &Manifest) -> Result<&ManifestObject, JobError> {
-    let mut parts = manifest.objects.iter().filter(|object| object.part.starts_with("dump."));
-    match (parts.next(), parts.next()) {
-        (Some(object), None) => Ok(object),
-        (None, _) => Err(JobError::abort("manifest_unreadable", "the manifest names no dump", "Choose another save.")),
-        (Some(_), Some(_)) => {
-            Err(JobError::abort("format_unsupported", "the save has several dump parts", "Use a newer worker."))
-        }
-    }
-}
-
-fn expected(object: &ManifestObject) -> Result<Expected, JobError> {
-    let unreadable = |_| {
-        JobError::abort(
-            "manifest_unreadable",
-            format!("the digests of {} cannot be read", object.part),
-            "Choose another save.",
-        )
-    };
-    Ok(Expected {
-        stored_bytes: object.stored_bytes,
-        sha256: object.sha256.parse().map_err(unreadable)?,
-        raw_bytes: object.raw_bytes,
-        blake3: object.blake3.parse().map_err(unreadable)?,
-    })
 }

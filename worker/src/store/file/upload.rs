@@ -35,6 +35,8 @@ pub(super) struct FileUpload {
     file: Option<File>,
     /// Absent once it was asked for its result.
     trail: Option<Trail>,
+    /// What the trail has read again, once all was written.
+    ended: Option<Option<blake3::Hash>>,
     written: u64,
     /// Up to here the trail was sent.
     sent: u64,
@@ -63,7 +65,19 @@ impl FileUpload {
         let (windows, ends) = mpsc::channel(WAITING_WINDOWS);
         let read_back = store.read_back;
         let trail = Trail { windows, followed: spawn_blocking(move || follow(&followed, ends, read_back)) };
-        Self { store, key, path, temp, file: Some(file), trail: Some(trail), written: 0, sent: 0, done: false, cancel }
+        Self {
+            store,
+            key,
+            path,
+            temp,
+            file: Some(file),
+            trail: Some(trail),
+            ended: None,
+            written: 0,
+            sent: 0,
+            done: false,
+            cancel,
+        }
     }
 
     fn take_file(&mut self, doing: &'static str) -> Result<File, StoreError> {
@@ -146,12 +160,22 @@ impl Upload for FileUpload {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
-        let file = self.take_file("committing")?;
-        if self.written > self.sent {
-            self.flush().await?;
+    async fn end(&mut self) -> Result<(), StoreError> {
+        let file = self.take_file("flushing")?;
+        if self.ended.is_none() {
+            if self.written > self.sent {
+                self.flush().await?;
+            }
+            self.ended = Some(self.followed().await?);
         }
-        let read_back = self.followed().await?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
+        self.end().await?;
+        let read_back = self.ended.flatten();
+        let file = self.take_file("committing")?;
         let (found, file) = self
             .store
             .blocking("committing", self.key.to_string(), move |_| {

@@ -10,14 +10,14 @@ use crate::stream::{Block, BlockPool, StageTime, StreamError};
 pub(super) fn compress(
     level: i32,
     mut input: Receiver<Bytes>,
-    output: &Sender<Bytes>,
+    outputs: Vec<Sender<Bytes>>,
     pool: BlockPool,
 ) -> Result<StageTime, StreamError> {
     let mut watch = Watch::of_thread("zstd");
     let mut encoder = Encoder::new(level).map_err(StreamError::Compress)?;
     // So that `zstd -d` alone notices damage.
     encoder.set_parameter(CParameter::ChecksumFlag(true)).map_err(StreamError::Compress)?;
-    let mut out = Packer { pool, block: None, output };
+    let mut out = Packer { pool, block: None, outputs };
     watch.was_busy();
     while let Some(raw) = input.blocking_recv() {
         watch.was_waiting();
@@ -37,20 +37,27 @@ pub(super) fn compress(
     }
     if let Some(block) = out.block.take().filter(|block| !block.is_empty()) {
         // Closed means that the copies failed, which they report themselves.
-        output.blocking_send(block.freeze()).ok();
+        out.send(block.freeze());
     }
     watch.was_waiting();
     Ok(watch.time())
 }
 
 /// Fills whole blocks with what zstd produces.
-struct Packer<'a> {
+struct Packer {
     pool: BlockPool,
     block: Option<Block>,
-    output: &'a Sender<Bytes>,
+    /// One for each form in which the bytes are stored.
+    outputs: Vec<Sender<Bytes>>,
 }
 
-impl Packer<'_> {
+impl Packer {
+    /// `false` when nobody takes the output any more.
+    fn send(&mut self, block: Bytes) -> bool {
+        self.outputs.retain(|output| output.blocking_send(block.clone()).is_ok());
+        !self.outputs.is_empty()
+    }
+
     /// One step of the encoder into the current block; `false` when nobody takes the output any more.
     fn step(
         &mut self,
@@ -73,7 +80,7 @@ impl Packer<'_> {
             self.block = Some(block);
             return Ok((left, true));
         }
-        let open = self.output.blocking_send(block.freeze()).is_ok();
+        let open = self.send(block.freeze());
         watch.was_waiting();
         Ok((left, open))
     }

@@ -62,7 +62,6 @@ pub struct Parser {
     at: u64,
     /// Where the item begins that is read.
     item: u64,
-    header: Option<Header>,
     prelude: Prelude,
     prelude_bytes: usize,
     names: HashMap<(String, String), usize>,
@@ -85,7 +84,6 @@ impl Default for Parser {
             used: false,
             at: 0,
             item: 0,
-            header: None,
             prelude: Prelude { header, namespaces: Vec::new() },
             prelude_bytes: 0,
             names: HashMap::new(),

@@ -26,7 +26,7 @@ pub(super) async fn check(
     .fetch_one(session)
     .await
     .map_err(query("measuring the databases"))?;
-    let raw: u64 = plan.manifest.objects.iter().map(|object| object.raw_bytes).sum();
+    let raw = plan.manifest.raw_bytes();
     let needed = i64::try_from(raw).unwrap_or(i64::MAX);
     if used.saturating_add(needed) > capacity {
         found.error(
