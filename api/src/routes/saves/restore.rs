@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::{
     db::{
-        saves,
+        saves, servers,
         targets::{self, TargetRow},
     },
     enqueue::{self, Place, Replace, RestoreRequest},
@@ -14,6 +14,7 @@ use shared::{
     job::{Compare, ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::DatabaseName,
     save::Mode,
+    server::Engine,
 };
 
 use super::part;
@@ -174,6 +175,14 @@ pub async fn handle(
     let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
     let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
+    let server = servers::get(&mut tx, target.server_id).await?.ok_or_else(no_target)?;
+    if server.engine == Engine::Mongodb
+        || save.manifest.as_ref().is_some_and(|manifest| manifest.engine != server.engine.as_str())
+    {
+        let detail =
+            "this version restores saves of PostgreSQL into PostgreSQL: see docs/operations.md for mongorestore";
+        return Err(ApiError::field("/into/target_id", detail));
+    }
     let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
     let part = part::checked(part, body.mode, save.mode)?;
     let into = body.place(&target, &part)?;

@@ -13,7 +13,7 @@ use shared::{
 use super::{Attempt, Done, JobError, Restoring, pour, safety, stage};
 use crate::{
     engine::{
-        Creation, Engine as _,
+        Creation,
         postgres::{
             Postgres,
             archive::toc::{Listing, Toc, TocError},

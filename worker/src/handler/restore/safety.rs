@@ -28,6 +28,8 @@ pub(super) async fn save(restoring: &Restoring<'_>, save_id: SaveId) -> Result<(
         mode: Mode::All,
         tables: Vec::new(),
         exclude_tables: Vec::new(),
+        collections: Vec::new(),
+        exclude_collections: Vec::new(),
     };
     let saved = backup::make(job, &backup).await.map_err(|error| explain(job, error))?;
     let mut conn = job.ctx.pool.acquire().await?;
