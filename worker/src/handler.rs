@@ -8,8 +8,10 @@ mod error;
 mod exchange;
 pub mod expire;
 pub mod gc;
+mod mongo;
 pub mod preflight;
 pub mod probe;
+mod renames;
 mod resolve;
 pub mod restore;
 pub mod undo;
@@ -25,7 +27,7 @@ use shared::{
     db::{claim, kept, work},
     failpoint,
     id::{KeptId, TargetId},
-    job::{Journal, Payload, Swap},
+    job::{Journal, Payload, Renames, Swap},
     manifest::Manifest,
 };
 
@@ -60,6 +62,13 @@ pub enum Done {
         swap: Swap,
         result: serde_json::Value,
     },
+    /// Collections of a database have changed names.
+    Renamed {
+        renames: Renames,
+        /// Whether something was put aside.
+        is_kept: bool,
+        result: serde_json::Value,
+    },
     /// A database that was put aside is there no more.
     Expired {
         kept_id: KeptId,
@@ -83,7 +92,10 @@ impl Done {
             }
             Self::Verified(verified) => verified.result(),
             Self::Copied(copied) => copied.result(),
-            Self::Swapped { result, .. } | Self::Expired { result, .. } | Self::Plain(result) => result.clone(),
+            Self::Swapped { result, .. }
+            | Self::Renamed { result, .. }
+            | Self::Expired { result, .. }
+            | Self::Plain(result) => result.clone(),
         }
     }
 }

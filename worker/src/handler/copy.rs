@@ -178,7 +178,8 @@ async fn make(
     };
     let manifest = Manifest { encodings: source.encodings.clone(), objects: described, ..plan.manifest.clone() };
     let text = manifests::text(&manifest)?;
-    let bytes = Bytes::from(manifests::write(&manifest, &text, plan.encryption.as_deref())?);
+    let bytes = manifests::write(&manifest, &text, plan.encryption.as_deref())?;
+    let bytes = Bytes::from(job.ctx.signer.sign(bytes));
     let sent = StoredBytes { bytes: bytes.len() as u64, blake3: Blake3(*blake3::hash(&bytes).as_bytes()) };
     let raw = RawFacts { bytes: text.len() as u64, blake3: *blake3::hash(&text).as_bytes() };
     let of_manifest = StoredFacts { raw: Some(raw), stored_bytes: sent.bytes, sha256: stream::sha256(&bytes).0 };
