@@ -33,6 +33,7 @@ class Holdfast:
                       "HOLDFAST_DEV_META_OWNER_URL": self.meta_url("META_OWNER_URL"),
                       "HOLDFAST_DEV_META_APP_URL": self.meta_url("META_APP_URL"), "HOLDFAST_DEV_MONGO_DATABASE": self.name}
         subprocess.run([REPO / "deploy/dev/configure"], env=configured, check=True)
+        self.add_sealed_store()
         self.spawn("api", "holdfast-api", "--config", self.home / "api.toml", "serve")
         address = urllib.parse.urlsplit((self.home / "api.address").read_text().strip())
         self.link = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
@@ -41,6 +42,17 @@ class Holdfast:
         subprocess.run([self.bin / "holdfast-api", "--config", self.home / "api.toml", "admin", "create", "--name", "bench"],
                        input=password, text=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.token = self.post("/v1/auth/login", {"name": "bench", "password": password})["access_token"]
+
+    def add_sealed_store(self):
+        """`sealed`: as `disk`, but encrypted; the worker has the identity too, so that it could restore."""
+        key, root = self.home / "age.key", self.home / "store" / "sealed"
+        key.unlink(missing_ok=True)
+        subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
+        recipient = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
+        root.mkdir(parents=True, exist_ok=True)
+        with open(self.home / "worker-1.toml", "a") as config:
+            config.write(f'\n[stores.sealed]\nkind = "file"\nroot = "{root}"\n\n[stores.sealed.encryption]\n'
+                         f'recipients = ["{recipient}"]\nidentity_file = "{key}"\n')
 
     def spawn(self, name, program, *words, **environment):
         with open(self.home / f"{name}.log", "ab") as log:

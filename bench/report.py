@@ -8,7 +8,7 @@ import subprocess
 
 from stack import REPO, machine
 
-DUMP_LIMIT, MEMORY_LIMIT, START_LIMIT = 1.15, 64, 0.050
+DUMP_LIMIT, ENCRYPTION_LIMIT, MEMORY_LIMIT, START_LIMIT = 1.15, 1.15, 64, 0.050
 
 
 def say(text):
@@ -59,6 +59,9 @@ def requirements(found):
     ratios = found["disk"].of()
     yield ("backup to the file store ÷ `pg_dump -Fc -Z0 > /dev/null`, wall, min / median / max", spread(ratios),
            f"median ≤ {DUMP_LIMIT}", statistics.median(ratios) <= DUMP_LIMIT)
+    if "encryption" in found:
+        yield ("backup to the encrypted file store ÷ the plain one of the same round, wall, min / median / max", spread(found["encryption"]),
+               f"median ≤ {ENCRYPTION_LIMIT}", statistics.median(found["encryption"]) <= ENCRYPTION_LIMIT)
     for key, note in (("memory", ""), ("memory_large", ", large")):
         if key in found:
             peak, raw = found[key]["peak_mib"], found[key]["raw"]
@@ -72,7 +75,7 @@ def requirements(found):
 
 def comparisons(found):
     """(what, wall ratios, seconds, floor seconds, CPU of worker / tool / server, floor CPU of tool / server)"""
-    names = {"disk": "backup, file store", "grid": "backup, GridFS", "restore": "restore into a new database"}
+    names = {"disk": "backup, file store", "sealed": "backup, file store, encrypted", "grid": "backup, GridFS", "restore": "restore into a new database"}
     rows = [(name, found[key]) for key, name in names.items() if key in found]
     rows += [(f"backup, file store, zstd level {level}", ratio) for level, ratio in found.get("levels", {}).items()]
     for name, ratio in rows:
@@ -125,7 +128,7 @@ def terminal(found):
     say(f"\n  processors busy with other work meanwhile: {quiet(found)}")
     say("\nAgainst PostgreSQL's own tools (min / median / max of the rounds' ratios)")
     columns([HEADINGS, *comparisons(found)])
-    for key, name in (("disk", "a backup to the file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
         if key in found:
             say(f"\nStages of {name} (medians)")
             columns([("stage", "busy s", "waiting s", "CPU s"), *stage_rows(found[key])])
@@ -170,7 +173,7 @@ The client of those jobs had its `202` after {statistics.median(accepted):.0f} m
     text.append("## Against PostgreSQL's own tools\n\nRatios are min / median / max over the rounds, each against the floor of its own round; "
                 "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database.\n")
     text.append(table(HEADINGS, comparisons(found)))
-    for key, name in (("disk", "a backup to the file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
         if key in found:
             text.append(f"\n### Stages of {name}\n")
             text.append(table(("stage", "busy s", "waiting s", "CPU s"), stage_rows(found[key])))

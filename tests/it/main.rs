@@ -18,4 +18,5 @@ mod parts;
 mod plans;
 mod preflight;
 mod queue;
+mod rebuild;
 mod s3;

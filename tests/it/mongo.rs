@@ -4,7 +4,11 @@
 
 mod crash;
 mod dump;
+mod in_place;
+mod parts;
 mod refused;
+mod restore;
+mod scene;
 mod source;
 mod tools;
 

@@ -7,7 +7,7 @@ use shared::{
     config::{self, Config, StoreKind},
     db::{migrate, pool, workers::WorkerRow},
     name::Slug,
-    secret::KeyRing,
+    secret::{KeyRing, PublicKey},
     shutdown::Shutdown,
 };
 
@@ -22,6 +22,7 @@ use crate::{
         secrets,
     },
     event, port,
+    signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
     stream::Encryption,
     sweeper,
@@ -62,6 +63,7 @@ impl App {
             mongodb: Mongodb { launcher: launcher.clone(), run_dir: run_dir.clone(), tools: mongo_tools },
             packing: config.stores.iter().map(|(name, store)| (name.clone(), packing(name, store))).collect(),
             postgres: Postgres { launcher, clients, run_dir },
+            signer: Signer::of(&keys, config.secrets.public_key.as_ref().map(PublicKey::key_id).as_deref()),
             keys: keys.clone(),
             settings,
             gc: config.gc.clone(),

@@ -15,6 +15,7 @@ use sqlx::PgPool;
 
 use crate::{
     engine::{Connection, Engine, EngineKind, MongoAccess, SessionTag, TlsMode, mongodb::Mongodb, postgres::Postgres},
+    signing::Signer,
     store::Store,
     stream::Encryption,
 };
@@ -44,6 +45,8 @@ pub struct Context {
     pub postgres: Postgres,
     pub mongodb: Mongodb,
     pub keys: KeyRing,
+    /// Signs the manifests of the saves made here.
+    pub signer: Signer,
     pub settings: config::Worker,
     pub gc: config::Gc,
     /// What holds for jobs that Holdfast asks of itself.

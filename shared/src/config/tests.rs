@@ -149,3 +149,47 @@ fn networks_hold_their_addresses() {
     assert!(!Network::parse("::1").unwrap().contains("::2".parse().unwrap()));
     assert!(Network::parse("10.0.0.0/33").is_none());
 }
+
+const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+fn store(encryption: &str) -> Result<Config, ConfigErrors> {
+    let text = format!(
+        "[stores.main]\nkind = \"file\"\nroot = \"/var/lib/holdfast\"\n[stores.main.encryption]\n{encryption}\n"
+    );
+    Config::load(&Sources { file: Some(file("encryption.toml", &text)), ..Sources::default() })
+}
+
+#[test]
+fn encryption_that_is_wrong_is_an_error_and_never_plain_bytes() {
+    let stranger = age::x25519::Identity::generate();
+    let stranger = stranger.to_string();
+    let identity = format!("recipients = [{RECIPIENT:?}]\nidentity = {:?}", stranger.expose_secret());
+    for (given, expected) in [
+        ("", "stores.main.encryption.recipients (not set): is missing, and there is no passphrase"),
+        ("recipients = []", "is an empty list"),
+        ("recipients = [\"age1nonsense\"]", "\"age1nonsense\" is not a public key of age"),
+        (&format!("recipients = [{RECIPIENT:?}]\npassphrase = \"x\""), "is given beside recipients"),
+        ("passphrase = \"planted\"\nidentity = \"AGE\"", "holds a line that is no secret key"),
+        (&identity, "belongs to none of the recipients"),
+        (&format!("recipients = [{RECIPIENT:?}]\nidentity_file = \"/nowhere\""), "cannot read /nowhere"),
+        ("recipient = \"age1\"", "did you mean stores.main.encryption.recipients?"),
+    ] {
+        let errors = store(given).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{given}: {expected:?} is missing in:\n{errors}");
+        assert!(!errors.contains("planted") && !errors.contains(stranger.expose_secret()), "{errors}");
+    }
+}
+
+#[test]
+fn encryption_is_read_and_the_api_may_not_have_what_opens_it() {
+    let config = store(&format!("recipients = [{RECIPIENT:?}, {RECIPIENT:?}]")).unwrap();
+    let encryption = config.stores.values().next().unwrap().encryption.clone().unwrap();
+    assert!(matches!(&encryption.lock, Lock::Recipients(all) if all.len() == 1) && !encryption.can_read());
+    let config = store("passphrase = \"planted\"").unwrap();
+    assert!(!format!("{config:?} {}", config.effective()).contains("planted"));
+    let refused = config.for_api().unwrap_err().to_string();
+    assert!(
+        refused.contains("stores.main.encryption.identity") && refused.contains("must not be able to read saves"),
+        "{refused}"
+    );
+}

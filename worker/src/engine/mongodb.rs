@@ -7,6 +7,7 @@ mod connect;
 pub mod inventory;
 mod native;
 mod probe;
+pub mod restore;
 mod sessions;
 mod tools;
 

@@ -10,7 +10,7 @@ use shared::{
     },
     inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
-    manifest::{self, Consistency, Manifest},
+    manifest::{self, Consistency, Manifest, ServerAddress},
     name::Slug,
     save::{Mode, SaveState},
 };
@@ -225,6 +225,13 @@ fn describe(
         service: slug(&work.service)?,
         target: slug(&work.target)?,
         engine: work.engine.clone(),
+        server: Some(ServerAddress {
+            host: work.host.clone(),
+            port: u16::try_from(work.port).unwrap_or_default(),
+            tls_mode: work.tls_mode.clone(),
+            tls_ca_pem: work.tls_ca_pem.clone(),
+            maintenance_database: work.maintenance_database.clone(),
+        }),
         database: shared::name::DatabaseName::parse(work.database.clone())
             .map_err(|e| JobError::abort("target_unusable", e.to_string(), "Correct the target."))?,
         server_version: probe.server_version.clone(),

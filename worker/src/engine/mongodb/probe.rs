@@ -12,6 +12,7 @@ use super::{
     Session,
     archive::Kind,
     classify::{failed, is_refusal},
+    restore::names::PREFIX,
 };
 
 /// How many collections are tried.
@@ -106,7 +107,9 @@ pub(super) async fn list(database: &Database) -> Result<Vec<Listed>, EngineError
 fn read(mut document: Document) -> Option<Listed> {
     let Some(Bson::String(name)) = document.remove("name") else { return None };
     let is_systems = name.starts_with("system.") && name != "system.js";
-    if is_systems || name.contains('$') {
+    // What a restore has put aside, or was about to put in place, is no part of the database.
+    let is_ours = name.starts_with(PREFIX);
+    if is_systems || is_ours || name.contains('$') {
         return None;
     }
     let uuid = document.get_document("info").ok().and_then(|info| match info.get("uuid") {

@@ -20,6 +20,7 @@ use super::{
     ARCHIVE, Mongodb, classify,
     connect::auth_database,
     probe,
+    restore::names::PREFIX,
 };
 
 /// `mongodump` and `mongorestore` of this machine.
@@ -95,6 +96,8 @@ impl Mongodb {
         if let [only] = options.collections.as_slice() {
             args.push(option("collection", OsStr::new(only.as_str())));
         } else {
+            // What a restore has put aside is no part of the database.
+            args.push(option("excludeCollectionsWithPrefix", OsStr::new(PREFIX)));
             args.extend(excluded.iter().map(|name| option("excludeCollection", OsStr::new(name))));
         }
         let secrets = vec![at.password.clone(), encode(at.password.expose_secret()).into()];
