@@ -153,8 +153,9 @@ fn networks_hold_their_addresses() {
 const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
 
 fn store(encryption: &str) -> Result<Config, ConfigErrors> {
-    let text =
-        format!("[stores.main]\nkind = \"file\"\nroot = \"/var/lib/holdfast\"\n[stores.main.encryption]\n{encryption}\n");
+    let text = format!(
+        "[stores.main]\nkind = \"file\"\nroot = \"/var/lib/holdfast\"\n[stores.main.encryption]\n{encryption}\n"
+    );
     Config::load(&Sources { file: Some(file("encryption.toml", &text)), ..Sources::default() })
 }
 
@@ -187,5 +188,8 @@ fn encryption_is_read_and_the_api_may_not_have_what_opens_it() {
     let config = store("passphrase = \"planted\"").unwrap();
     assert!(!format!("{config:?} {}", config.effective()).contains("planted"));
     let refused = config.for_api().unwrap_err().to_string();
-    assert!(refused.contains("stores.main.encryption.identity") && refused.contains("must not be able to read saves"), "{refused}");
+    assert!(
+        refused.contains("stores.main.encryption.identity") && refused.contains("must not be able to read saves"),
+        "{refused}"
+    );
 }
