@@ -18,6 +18,7 @@ pub mod objects;
 pub mod outbox;
 pub mod pool;
 pub mod rates;
+pub mod rebuild;
 pub mod saves;
 pub mod servers;
 pub mod services;

@@ -17,11 +17,11 @@ pub use backup::{BackupJob, TableName};
 pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
-pub use journal::{Journal, Placed, Step, Swap};
+pub use journal::{Journal, Move, Placed, Renames, Step, Swap, View, Waiting};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
-pub use restore::{KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use restore::{Compare, KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
 pub use undo::UndoJob;
 
 /// What a job does, with what it needs to know. The tag is the job's kind.

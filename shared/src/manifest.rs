@@ -14,7 +14,7 @@ use crate::{
     id::{InstallationId, SaveId},
     inventory::Inventory,
     job::TableName,
-    name::{DatabaseName, Slug, StoreKey},
+    name::{CollectionName, DatabaseName, Slug, StoreKey},
     save::{Mode, Origin, Scope},
 };
 
@@ -38,6 +38,9 @@ pub struct Manifest {
     pub service: Slug,
     pub target: Slug,
     pub engine: String,
+    /// Where the database was; absent in saves of before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerAddress>,
     pub database: DatabaseName,
     pub server_version: String,
     pub tool: String,
@@ -52,6 +55,10 @@ pub struct Manifest {
     pub tables: Vec<TableName>,
     #[serde(default)]
     pub exclude_tables: Vec<TableName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<CollectionName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_collections: Vec<CollectionName>,
     pub consistency: Consistency,
     /// What was done to the raw bytes of this copy, in order: undo it from the last to the first.
     pub encodings: Vec<Encoding>,
@@ -68,6 +75,30 @@ pub struct Manifest {
     pub inventory: Option<Inventory>,
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// How a server is reached, without who may: what a catalogue that is rebuilt makes a server of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAddress {
+    pub host: String,
+    pub port: u16,
+    pub tls_mode: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca_pem: Option<String>,
+    pub maintenance_database: String,
+}
+
+/// No server: a name that resolves nowhere.
+impl Default for ServerAddress {
+    fn default() -> Self {
+        Self {
+            host: "unknown.invalid".to_owned(),
+            port: 5432,
+            tls_mode: "verify_full".to_owned(),
+            tls_ca_pem: None,
+            maintenance_database: "postgres".to_owned(),
+        }
+    }
 }
 
 /// What moment a dump shows.

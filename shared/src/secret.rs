@@ -10,7 +10,7 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
-use secrecy::zeroize::Zeroize;
+use secrecy::zeroize::{Zeroize, Zeroizing};
 use secrecy::{ExposeSecret, SecretString};
 
 type Suite = X25519HkdfSha256;
@@ -130,6 +130,17 @@ impl KeyRing {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// A secret of 32 bytes derived from each key, for a use that has this name; with the key's id.
+    pub fn derive(&self, context: &str) -> Vec<(String, Zeroizing<[u8; 32]>)> {
+        let derived = |(id, private): (&String, &RawPrivate)| {
+            let mut bytes = private.to_bytes();
+            let seed = Zeroizing::new(blake3::derive_key(context, &bytes));
+            bytes.as_mut_slice().zeroize();
+            (id.clone(), seed)
+        };
+        self.0.iter().map(derived).collect()
     }
 
     /// The ids of all keys.

@@ -3,7 +3,7 @@
 
 mod cast;
 mod config;
-mod docs;
+pub(crate) mod docs;
 mod health;
 mod jobs;
 mod lists;

@@ -9,7 +9,7 @@ use shared::{
     secret, telemetry,
 };
 
-use crate::{adopt, app::App, engine::process::Launcher};
+use crate::{adopt, app::App, engine::process::Launcher, rebuild};
 
 /// Holdfast's worker: runs the jobs that the API enqueues.
 #[derive(Debug, Parser)]
@@ -35,6 +35,15 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Make services, servers, targets and saves anew of what a store holds, after Holdfast's own database was lost.
+    RebuildCatalogue {
+        /// The store, by its name in the configuration.
+        #[arg(long)]
+        store: String,
+        /// Only look and tell.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make a key pair: the private key for the workers' ring goes to a new file, the public key is printed.
     Keys {
         /// Where to write the private key. An existing file is never overwritten.
@@ -48,6 +57,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         None | Some(Command::Run) => work(cli.config),
         Some(Command::Adopt { store, yes }) => take_over(cli.config, &store, yes),
+        Some(Command::RebuildCatalogue { store, dry_run }) => rebuild_catalogue(cli.config, &store, dry_run),
         Some(Command::Keys { private }) => keys(&private),
     };
     match done {
@@ -79,6 +89,13 @@ fn take_over(file: Option<PathBuf>, store: &str, sure: bool) -> anyhow::Result<(
     let adopted = tokio::runtime::Runtime::new()?.block_on(adopt::adopt(&config, store, sure))?;
     writeln!(std::io::stdout().lock(), "{}", adopted.told)?;
     Ok(())
+}
+
+fn rebuild_catalogue(file: Option<PathBuf>, store: &str, dry_run: bool) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(file))?;
+    telemetry::init(&config.telemetry)?;
+    let mut out = std::io::stdout();
+    tokio::runtime::Runtime::new()?.block_on(rebuild::rebuild(&config, store, dry_run, &mut out))
 }
 
 fn keys(private: &PathBuf) -> anyhow::Result<()> {

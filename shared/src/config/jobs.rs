@@ -1,6 +1,7 @@
 //! `[jobs]`: what whoever asks for a job must know, be it the API or a worker's scheduler.
 
 use super::reader::Section;
+use crate::job::Compare;
 
 /// What holds for jobs as they are enqueued. It is written into the job's row and stays with it.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct Jobs {
     pub attempts: i32,
     /// Days that a save lives which a restore in place makes first, 1 to 365.
     pub safety_save_days: u32,
+    /// What a restore compares that does not say so itself.
+    pub compare: Compare,
 }
 
 impl Jobs {
@@ -22,6 +25,7 @@ impl Jobs {
         Self {
             attempts: i32::try_from(s.number("attempts", 1..=20)).unwrap_or(5),
             safety_save_days: u32::try_from(s.number("safety_save_days", 1..=365)).unwrap_or(7),
+            compare: s.get("compare", "\"digest\", \"rows\" or \"off\""),
         }
     }
 }

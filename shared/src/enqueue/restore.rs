@@ -10,7 +10,7 @@ use crate::{
         saves,
     },
     id::{JobId, KeptId, SaveId, TargetId},
-    job::{ExpireJob, KEEP_OLD_S, Method, OwnerPolicy, Part, Payload, PrivilegePolicy, RestoreJob, UndoJob},
+    job::{Compare, ExpireJob, KEEP_OLD_S, Method, OwnerPolicy, Part, Payload, PrivilegePolicy, RestoreJob, UndoJob},
     name::DatabaseName,
     save::{Mode, Origin, SaveState, Scope},
 };
@@ -26,6 +26,7 @@ pub struct RestoreRequest {
     pub privileges: PrivilegePolicy,
     /// How much of the save.
     pub part: Part,
+    pub compare: Compare,
 }
 
 /// Where a restore goes.
@@ -70,6 +71,7 @@ impl RestoreRequest {
             keep_old_s: replace.map_or(KEEP_OLD_S, |replace| replace.keep_old_s),
             safety_save_id: None,
             part: self.part,
+            compare: self.compare,
         }
     }
 }
@@ -181,6 +183,7 @@ pub(super) async fn restore_again(
         owner: job.owner,
         privileges: job.privileges,
         part: job.part,
+        compare: job.compare,
     };
     restore(tx, wanted, asked).await
 }

@@ -41,6 +41,18 @@ pub enum Method {
     Direct,
 }
 
+/// What a whole database is held against once it is restored, before it gets its name: the inventory of the save.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// Rows and their contents: all of it is read once more.
+    #[default]
+    Digest,
+    /// The number of rows per table.
+    Rows,
+    Off,
+}
+
 /// Seconds that an old database is kept unless said otherwise: a day.
 pub const KEEP_OLD_S: u32 = 86_400;
 
@@ -75,4 +87,7 @@ pub struct RestoreJob {
     /// How much of the save.
     #[serde(default)]
     pub part: Part,
+    /// Of a whole save that is restored beside what is there.
+    #[serde(default)]
+    pub compare: Compare,
 }

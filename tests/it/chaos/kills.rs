@@ -58,6 +58,7 @@ const RESTORE: &[&str] = &[
     "restore.mark.after",
     "restore.tool.started",
     "restore.tool.ended",
+    "restore.compare.before",
     "restore.settle.after",
     "restore.publish.before",
     "restore.publish.after",

@@ -1,7 +1,9 @@
 //! Put a save back (design §8). Nothing is destroyed before the save is proven good: the last block is held back until
 //! length and digests have matched, and what is restored gets its name as the last step.
 
+mod compare;
 mod direct;
+mod mongo;
 mod new;
 mod part;
 mod pour;
@@ -19,7 +21,7 @@ use shared::{
 };
 
 use self::source::Source;
-use super::{Done, Job, JobError, preflight};
+use super::{Done, Job, JobError, mongo::MONGODB, preflight};
 use crate::engine::{Connection, Engine, Keep, RestoreOptions, postgres::Standing};
 
 /// What every way of restoring works with.
@@ -38,6 +40,9 @@ struct Restoring<'a> {
 pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     job.phase("preparing").await?;
     let work = job.target(payload.target_id, Purpose::Restore).await?;
+    if work.engine == MONGODB {
+        return mongo::run(job, payload, &work).await;
+    }
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let source = Source::load(job, payload.save_id).await?;
     if source.manifest.mode == Mode::Data && payload.part.mode != Mode::Data {
@@ -80,7 +85,7 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     match (&standing.existing, direct) {
         (Some(_), _) => {
             if let Some(save) = payload.safety_save_id {
-                safety::save(restoring, save).await?;
+                safety::save(job, payload, save).await?;
             }
         }
         (None, Some(_)) => {

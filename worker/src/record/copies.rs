@@ -229,7 +229,8 @@ impl Copies {
         let Some(copy) = self.stores.get(at) else { return Ok(()) };
         let Some(store) = copy.alive() else { return Ok(()) };
         let text = manifests::text(manifest)?;
-        let bytes = Bytes::from(manifests::write(manifest, &text, copy.encryption.as_deref())?);
+        let bytes = manifests::write(manifest, &text, copy.encryption.as_deref())?;
+        let bytes = Bytes::from(job.ctx.signer.sign(bytes));
         let sent = StoredBytes { bytes: bytes.len() as u64, blake3: Blake3(*blake3::hash(&bytes).as_bytes()) };
         let facts = StoredFacts {
             raw: Some(RawFacts { bytes: text.len() as u64, blake3: *blake3::hash(&text).as_bytes() }),

@@ -51,7 +51,8 @@ impl Progress {
         self.last_byte_at().elapsed()
     }
 
-    pub(super) fn raw(&self, bytes: usize) {
+    /// So many raw bytes more.
+    pub(crate) fn raw(&self, bytes: usize) {
         self.raw_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.touch();
     }

@@ -5,6 +5,7 @@
 
 mod counter;
 mod rows;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::{
 use shared::inventory::Inventory;
 
 use self::counter::Counter;
+pub use self::server::{RowCounts, TableKey};
 use super::archive::Archive;
 use crate::stream::Tap;
 

@@ -7,9 +7,9 @@ use shared::{
     name::{DatabaseName, Slug},
 };
 
-use super::{Attempt, JobError, Restoring, pour};
+use super::{Attempt, JobError, Restoring, compare, pour};
 use crate::{
-    engine::{Created, Creation, Engine as _},
+    engine::{Created, Creation},
     record::reading::SavedCopy,
     stream::Restored,
 };
@@ -22,6 +22,8 @@ pub(super) struct Staged {
     pub(super) warnings: Vec<String>,
     pub(super) store: Slug,
     pub(super) damaged: Vec<serde_json::Value>,
+    /// How far it was compared with the save's inventory.
+    compared: serde_json::Value,
 }
 
 /// Restores beside `wanted` from the first good copy. None: an older attempt of this job had published it.
@@ -33,9 +35,9 @@ pub(super) async fn stage(restoring: &Restoring<'_>, wanted: &DatabaseName) -> R
             Err(attempt) => tries.failed(attempt)?,
         }
     };
-    let Some((created, restored, warnings)) = staged else { return Ok(None) };
+    let Some((created, restored, warnings, compared)) = staged else { return Ok(None) };
     let (store, damaged) = tries.succeeded();
-    Ok(Some(Staged { created, restored, warnings, store, damaged }))
+    Ok(Some(Staged { created, restored, warnings, store, damaged, compared }))
 }
 
 impl Staged {
@@ -45,12 +47,12 @@ impl Staged {
         json!({
             "database": database, "save_id": save, "store": self.store, "raw_bytes": raw_bytes,
             "stored_bytes": stored_bytes, "stages": stages, "bottleneck": bottleneck, "warnings": self.warnings,
-            "damaged_copies": self.damaged,
+            "damaged_copies": self.damaged, "compared": self.compared,
         })
     }
 }
 
-type One = Option<(Created, Restored, Vec<String>)>;
+type One = Option<(Created, Restored, Vec<String>, serde_json::Value)>;
 
 async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, copy: &SavedCopy) -> Result<One, Attempt> {
     let Restoring { job, at, source, options, .. } = restoring;
@@ -64,13 +66,16 @@ async fn once(restoring: &Restoring<'_>, wanted: &DatabaseName, copy: &SavedCopy
         job.phase("restoring").await?;
         let restore = engine.restore(at, &created, &source.restorable(), options, cancel).await?;
         let restored = pour::pour(job, copy, stored, restore).await?;
+        // Before its settings and privileges are set, which may be such that nobody gets in.
+        let compared = compare::compare(restoring, created.database()).await?;
         job.phase("settling").await?;
-        let warnings = engine.settle(at, &created, &source.properties, options, cancel).await?;
+        let mut warnings = engine.settle(at, &created, &source.properties, options, cancel).await?;
         failpoint!("restore.settle.after");
-        Ok::<_, Attempt>((restored, warnings))
+        warnings.extend(compared.warnings);
+        Ok::<_, Attempt>((restored, warnings, compared.report))
     };
     match filled.await {
-        Ok((restored, warnings)) => Ok(Some((created, restored, warnings))),
+        Ok((restored, warnings, compared)) => Ok(Some((created, restored, warnings, compared))),
         Err(error) => {
             discard(restoring, created).await;
             Err(error)

@@ -1,0 +1,162 @@
+//! `holdfast-worker rebuild-catalogue`: services, servers, targets and saves made anew of what a store holds, for when
+//! Holdfast's own database is lost (docs/operations.md, docs/adr/0023-the-catalogue-from-a-store.md).
+//!
+//! Of each save the highest epoch is taken up whose manifest is what was signed and whose objects are there with their
+//! lengths. What is passed over is told with its reason. Nothing in the store is changed, and a repetition adds only what
+//! is missing.
+
+mod find;
+mod table;
+
+use std::io::Write;
+
+use anyhow::{Context as _, bail};
+use secrecy::ExposeSecret;
+use shared::{
+    config::Config,
+    db::{
+        audit, migrate, pool,
+        rebuild::{self as rows, FoundCopy, Rebuilt},
+    },
+    name::Slug,
+    telemetry::Causes,
+};
+
+use self::{
+    find::{Found, Place, find, places},
+    table::{Line, Table},
+};
+use crate::{app, signing::Signer};
+
+/// What was done, or would be.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Sum {
+    saves: usize,
+    copies: usize,
+    known: usize,
+    untrusted: usize,
+    skipped: usize,
+}
+
+/// Rebuilds, or with `dry_run` only looks; tells each save on `out` as it goes.
+pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    config.for_worker()?;
+    let name = Slug::parse(name)?;
+    let Some(declared) = config.stores.get(&name) else {
+        let known: Vec<_> = config.stores.keys().map(Slug::as_str).collect();
+        bail!("the configuration has no store named {name}; it has {}", known.join(", "));
+    };
+    let url = config.database.url.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+    let pool =
+        pool::connect(url, 1, "holdfast-worker/rebuild").await.context("Holdfast's database cannot be reached")?;
+    let mut conn = pool.acquire().await?;
+    let ours = migrate::installation(&mut conn).await?;
+    let store = app::open_store(&name, declared).await?;
+    let packing = app::packing(&name, declared);
+    let ring = config.secrets.ring.clone().unwrap_or_default();
+    let preferred = config.secrets.public_key.as_ref().map(shared::secret::PublicKey::key_id);
+    let signer = Signer::of(&ring, preferred.as_deref());
+
+    writeln!(out, "reading the names of all objects in store {name}")?;
+    let (places, strange) = places(store.list("", usize::MAX).await?);
+    writeln!(out, "{} saves; {strange} objects that are no save's", places.len())?;
+    let mut table = Table::begin(out)?;
+    let mut sum = Sum::default();
+    for (place, epochs) in &places {
+        let line = match find((store.as_ref(), packing.encryption.as_deref()), &signer, place, epochs).await {
+            Err(why) => {
+                sum.skipped += 1;
+                Line::skipped(place, &why)
+            }
+            Ok(found) => {
+                sum.untrusted += usize::from(!found.is_trusted());
+                let rebuilt = if dry_run {
+                    None
+                } else {
+                    let copy = copy_of(&found, &name);
+                    match rows::take_up(&mut conn, &copy).await {
+                        Ok(rebuilt) => Some(rebuilt),
+                        // One save that does not fit must not cost all the others.
+                        Err(error) => Some(Rebuilt::Refused(Causes(&error).to_string())),
+                    }
+                };
+                sum.count(rebuilt.as_ref());
+                Line::found(&found, rebuilt.as_ref())
+            }
+        };
+        table.line(&line)?;
+    }
+    drop(table);
+    let Sum { saves, copies, known, untrusted, skipped } = sum;
+    if dry_run {
+        writeln!(
+            out,
+            "{saves} saves could be taken up, {untrusted} of them untrusted; {skipped} skipped. Nothing was changed"
+        )?;
+        return Ok(());
+    }
+    let entry = audit::Entry {
+        action: "catalogue.rebuild",
+        resource_type: Some("store"),
+        resource_id: Some(name.to_string()),
+        detail: serde_json::json!({ "saves": saves, "copies": copies, "known": known, "untrusted": untrusted, "skipped": skipped }),
+        ..audit::Entry::default()
+    };
+    audit::insert(&mut conn, &entry).await?;
+    writeln!(
+        out,
+        "{saves} saves and {copies} copies added, {known} were known, {skipped} skipped; {untrusted} are untrusted"
+    )?;
+    writeln!(out, "targets that were added have no passwords yet: give each its credentials")?;
+    if let Some(marker) = store.marker().await?
+        && marker.installation != ours
+    {
+        writeln!(
+            out,
+            "store {name} belongs to installation {}: nothing can be written or deleted there until `adopt --store {name} --yes`",
+            marker.installation
+        )?;
+    }
+    Ok(())
+}
+
+impl Sum {
+    fn count(&mut self, rebuilt: Option<&Rebuilt>) {
+        match rebuilt {
+            None | Some(Rebuilt::Save) => self.saves += 1,
+            Some(Rebuilt::Copy) => self.copies += 1,
+            Some(Rebuilt::Known) => self.known += 1,
+            Some(Rebuilt::Refused(_)) => self.skipped += 1,
+        }
+    }
+}
+
+fn copy_of<'a>(found: &'a Found, store: &'a Slug) -> FoundCopy<'a> {
+    FoundCopy {
+        manifest: &found.manifest,
+        store: store.as_str(),
+        epoch: found.epoch,
+        trusted: found.is_trusted(),
+        objects: found.objects.clone(),
+        server_name: server_name(&found.manifest),
+    }
+}
+
+/// `db-internal-5432`: a name of ours for an address, as no store holds the name it had.
+fn server_name(manifest: &shared::manifest::Manifest) -> String {
+    let at = manifest.server.clone().unwrap_or_default();
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    let host: String = at.host.chars().map(plain).take(40).collect();
+    let host = host.trim_matches('-');
+    format!(
+        "{}{}-{}",
+        if host.is_empty() { "server" } else { host },
+        if manifest.engine == "postgres" { "" } else { "-mongodb" },
+        at.port
+    )
+}
+
+/// A place in words.
+fn told(place: &Place) -> String {
+    format!("{}/{}", place.service, place.target)
+}
