@@ -451,6 +451,71 @@ mod tests {
         assert!(seen(&[b"PGDMP..don", b""]).fault(FORMAT).unwrap().contains("end"));
     }
 
+    /// What comes of a dump that this task writes and a reader reads to its end.
+    async fn within<F>(write: impl FnOnce(DuplexStream) -> F) -> Result<u64, ErrorCode>
+    where
+        F: Future<Output = Result<u64, EngineError>> + Send + 'static,
+    {
+        let cancel = CancellationToken::new();
+        let mut dump = Dump::of_task(("test", "1".to_owned()), Vec::new(), FORMAT, &cancel, write);
+        let mut bytes = Vec::new();
+        dump.reader().unwrap().read_to_end(&mut bytes).await.unwrap();
+        let exited = dump.finish().await.map_err(|error| error.code())?;
+        assert_eq!(exited.exited().bytes(), bytes.len() as u64);
+        Ok(exited.exited().bytes())
+    }
+
+    #[tokio::test]
+    async fn a_task_proves_a_dump_only_by_its_own_word_and_every_byte() {
+        use tokio::io::AsyncWriteExt as _;
+        let whole = |mut pipe: DuplexStream, answer: Result<u64, ErrorCode>| async move {
+            pipe.write_all(b"PGDMP..done").await.unwrap();
+            answer.map_err(|code| EngineError::new(code, "x"))
+        };
+        assert_eq!(within(|pipe| whole(pipe, Ok(11))).await, Ok(11));
+        assert_eq!(within(|pipe| whole(pipe, Ok(12))).await, Err(ErrorCode::EmptyOrBadFormat));
+        assert_eq!(within(|pipe| whole(pipe, Err(ErrorCode::ConnectionLost))).await, Err(ErrorCode::ConnectionLost));
+        assert_eq!(
+            within(|pipe| async move {
+                drop(pipe);
+                Ok(0)
+            })
+            .await,
+            Err(ErrorCode::EmptyOrBadFormat)
+        );
+        assert_eq!(within(|_pipe| async { panic!("a task that dies") }).await, Err(ErrorCode::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_stopped_or_judged_proves_nothing() {
+        use tokio::io::AsyncWriteExt as _;
+        let for_ever = |mut pipe: DuplexStream| async move {
+            loop {
+                if pipe.write_all(b"PGDMP..done").await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let about = || ("test", "1".to_owned());
+        let cancel = CancellationToken::new();
+        let dump = Dump::of_task(about(), Vec::new(), FORMAT, &cancel, for_ever);
+        cancel.cancel();
+        assert_eq!(dump.finish().await.unwrap_err().code(), ErrorCode::Cancelled);
+        let cancel = CancellationToken::new();
+        Dump::of_task(about(), Vec::new(), FORMAT, &cancel, for_ever).stop().await.unwrap();
+
+        let whole = |mut pipe: DuplexStream| async move {
+            pipe.write_all(b"PGDMP..done").await.unwrap();
+            Ok(11)
+        };
+        let dump = Dump::of_task(about(), Vec::new(), FORMAT, &cancel, whole);
+        let mut dump = dump.checked(|| Some("a checksum is wrong".to_owned()));
+        dump.reader().unwrap().read_to_end(&mut Vec::new()).await.unwrap();
+        let error = dump.finish().await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::EmptyOrBadFormat);
+        assert!(error.to_string().contains("a checksum is wrong"), "{error}");
+    }
+
     #[test]
     fn the_gist_is_the_error_and_not_what_it_quotes() {
         let refused = "pg_dump: error: query failed: ERROR:  permission denied for table t\npg_dump: detail: Query was: LOCK TABLE t";

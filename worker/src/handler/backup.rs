@@ -254,7 +254,11 @@ fn describe(
         // These two each copy says of itself.
         encodings: Vec::new(),
         objects: Vec::new(),
-        database_properties: serde_json::to_value(&probe.properties).unwrap_or_default(),
+        database_properties: match engine {
+            EngineKind::Postgres => serde_json::to_value(&probe.properties).unwrap_or_default(),
+            // It has none: what its collections are stands in the archive.
+            EngineKind::Mongodb => serde_json::json!({}),
+        },
         read_back,
         started_at,
         finished_at: Utc::now(),
