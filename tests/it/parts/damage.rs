@@ -105,19 +105,17 @@ async fn a_bad_archive_that_was_recorded_as_good_changes_nothing_either() {
     saved.app.holds().await;
 }
 
-/// Makes the save's record say that these are its bytes.
+/// Makes the rows of the copy say that these are its bytes.
 async fn record(saved: &Saved, path: &Path, raw: &[u8], stored: usize) {
     let sha256 = stack::run(Path::new("/usr/bin/sha256sum"), &[path.to_str().unwrap()], &[]);
     let sha256 = sha256.split(' ').next().unwrap();
     let blake3 = blake3::hash(raw).to_hex();
     let set = format!(
-        "manifest = (SELECT jsonb_set(manifest, '{{objects}}', jsonb_agg(CASE WHEN o->>'part' LIKE 'dump%' THEN
-             o || jsonb_build_object('raw_bytes', {}, 'stored_bytes', {}, 'sha256', '{sha256}', 'blake3', '{blake3}') ELSE o END))
-           FROM jsonb_array_elements(manifest->'objects') o)",
+        "raw_bytes = {}, stored_bytes = {stored}, sha256 = decode('{sha256}', 'hex'), blake3 = decode('{blake3}', 'hex')",
         raw.len(),
-        stored,
     );
-    saved.app.execute(&format!("UPDATE saves SET {set} WHERE id = '{}'", saved.save)).await;
+    let row = format!("save_id = '{}' AND part = 'dump.0001'", saved.save);
+    saved.app.execute(&format!("UPDATE save_objects SET {set} WHERE {row}")).await;
 }
 
 #[tokio::test]

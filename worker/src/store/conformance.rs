@@ -57,6 +57,10 @@ async fn sizes_come_back_whole(store: &dyn Store, key: &impl Fn(&str) -> StoreKe
         for piece in sent.chunks(700_001) {
             upload.write(Bytes::copy_from_slice(piece)).await.unwrap();
         }
+        if size % 2 == 1 {
+            upload.end().await.unwrap();
+            assert_eq!(store.stat(&key).await.unwrap(), None, "the end of the bytes is no commit");
+        }
         let stored = upload.commit(&Whole::of_bytes(&sent)).await.unwrap();
         assert_eq!(stored.bytes, size as u64);
         assert_eq!(store.stat(&key).await.unwrap().unwrap().bytes, size as u64);
@@ -70,6 +74,7 @@ async fn what_is_not_committed_is_invisible(store: &dyn Store, key: &StoreKey) {
     let missing = store.read(key, &CancellationToken::new()).await.err().unwrap();
     assert_eq!((missing.code(), missing.is_permanent()), ("object_missing", true));
     assert_eq!(store.stat(key).await.unwrap(), None);
+    upload.end().await.unwrap();
     upload.abort().await.unwrap();
     assert_eq!(store.stat(key).await.unwrap(), None);
 }

@@ -71,7 +71,8 @@ impl Progress {
 /// What one stage did with its time. `busy_ms + wait_ms` is about the stream's duration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StageTime {
-    /// `source`, `blake3`, `inventory`, `zstd`, `sha256`, `copy:<store>`; when restoring `store`, `sha256`, `unzstd`, `blake3`, `sink`.
+    /// `source`, `blake3`, `inventory`, `zstd`, `age`, `sha256`, `copy:<store>`; when restoring `store`, `sha256`, `age`, `unzstd`,
+    /// `blake3`, `sink`. Where a dump is stored in several forms, `age:<store>` and `sha256:<store>` name the first store of each.
     pub name: String,
     /// Time at work; for `source`, `store` and `sink` the time the other side took.
     pub busy_ms: u64,

@@ -106,6 +106,8 @@ mod tests {
             mode: DumpMode::Data,
             tables: vec![table(None, "ä")],
             exclude_tables: vec![table(Some("s"), "t")],
+            collections: Vec::new(),
+            exclude_collections: Vec::new(),
             lock_wait_seconds: Some(3),
         };
         let args = arguments(&options, "LATIN1").unwrap();

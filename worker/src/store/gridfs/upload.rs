@@ -131,6 +131,12 @@ impl Upload for GridFsUpload {
         Ok(())
     }
 
+    async fn end(&mut self) -> Result<(), StoreError> {
+        self.require_open("writing")?;
+        let rest = std::mem::take(&mut self.pending);
+        if rest.is_empty() { Ok(()) } else { self.insert_chunk(&rest).await }
+    }
+
     async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
         let published = self.publish(whole).await;
         match &published {

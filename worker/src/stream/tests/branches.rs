@@ -177,7 +177,7 @@ async fn a_dump_that_fills_its_object_to_the_byte_is_not_cut() {
 async fn stalled(bench: &Bench, raw: &[u8], at: u64, required: usize) -> Result<Dumped, StreamError> {
     let store = bench.faulty(Op::Write, at, Mischief::Hang);
     let copies = vec![bench.upload(&*store, "hangs").await, bench.upload(&*bench.disk, "goes-on").await];
-    let plan = DumpPlan { required, laggard: Duration::from_millis(200), ..DumpPlan::default() };
+    let plan = DumpPlan { required, laggard: Duration::from_secs(2), ..DumpPlan::default() };
     dump(raw, copies, plan, Arc::default(), &bench.cancel).await
 }
 
