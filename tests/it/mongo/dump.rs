@@ -40,7 +40,7 @@ async fn documents_of_sixteen_megabytes_are_dumped() {
     let source = Source::empty().await;
     for n in 0..3_i32 {
         let text = "y".repeat(16 * 1024 * 1024 - 64);
-        source.collection("huge").insert_many(raw(vec![doc! { "_id": n, "t": text }])).await.unwrap();
+        source.collection("huge").insert_many(raw(&[doc! { "_id": n, "t": text }])).await.unwrap();
     }
     source.add_large("small", 5, 1000).await;
     let _worker = app.worker("one").await;

@@ -27,7 +27,7 @@ impl Source {
         let items: Vec<_> = (0..3000_i32)
             .map(|n| doc! { "_id": n, "public_id": format!("p{n}"), "price": f64::from(n) / 7.0, "tags": ["a", "ü", "Ключ"], "nested": { "z": 1, "a": mongodb::bson::Bson::Null } })
             .collect();
-        this.collection("items").insert_many(raw(items)).await.unwrap();
+        this.collection("items").insert_many(raw(&items)).await.unwrap();
         for index in [
             doc! { "key": { "public_id": 1 }, "name": "items_public_id", "unique": true },
             doc! { "key": { "price": -1, "_id": 1 }, "name": "price_-1__id_1" },
@@ -37,7 +37,7 @@ impl Source {
         }
         for name in ["dots.in.name", "Unicode-ключ", "-dash and space"] {
             this.collection(name)
-                .insert_many(raw(vec![doc! { "_id": name, "at": mongodb::bson::DateTime::from_millis(-1) }]))
+                .insert_many(raw(&[doc! { "_id": name, "at": mongodb::bson::DateTime::from_millis(-1) }]))
                 .await
                 .unwrap();
         }
@@ -52,7 +52,7 @@ impl Source {
         for n in 0..count {
             let text: String =
                 (0..bytes).map(|at| char::from(b'a' + u8::try_from((at * 7 + bytes) % 23).unwrap())).collect();
-            self.collection(name).insert_many(raw(vec![doc! { "_id": n, "text": text }])).await.unwrap();
+            self.collection(name).insert_many(raw(&[doc! { "_id": n, "text": text }])).await.unwrap();
         }
     }
 
@@ -89,6 +89,6 @@ impl Source {
     }
 }
 
-pub(super) fn raw(documents: Vec<mongodb::bson::Document>) -> Vec<RawDocumentBuf> {
+pub(super) fn raw(documents: &[mongodb::bson::Document]) -> Vec<RawDocumentBuf> {
     documents.iter().map(|document| RawDocumentBuf::try_from(document).unwrap()).collect()
 }
