@@ -107,6 +107,7 @@ mod tests {
             tables: vec![table(None, "ä")],
             exclude_tables: vec![table(Some("s"), "t")],
             lock_wait_seconds: Some(3),
+            ..DumpOptions::default()
         };
         let args = arguments(&options, "LATIN1").unwrap();
         for expected in [

@@ -140,6 +140,7 @@ mod tests {
             tls,
             ca_pem: ca_pem.map(str::to_owned),
             maintenance_database: DatabaseName::parse("postgres").unwrap(),
+            mongodb: crate::engine::MongoAccess::default(),
             session: SessionTag { job: Uuid::nil(), epoch: 1 },
             installation: Uuid::nil(),
         }
