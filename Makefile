@@ -6,7 +6,7 @@ STACK := deploy/dev/stack
 WITH_STACK := eval "$$($(STACK) env)";
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos up down serve cleanup check
+.PHONY: help demo test bench chaos fuzz up down serve cleanup check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ bench: up ## measure against PostgreSQL's own tools and write docs/performance.m
 chaos: up ## an hour of kills, freezes, outages and damage; writes docs/reliability.md (HOLDFAST_CHAOS_SEED, _PERCENT, _LANES)
 	@cargo build --workspace --bins
 	@$(WITH_STACK) cargo test --workspace --test it -- --ignored --exact chaos::campaign::campaign --nocapture
+
+fuzz: ## damage MongoDB archives for MINUTES=10 and read them (HOLDFAST_FUZZ_SEED begins elsewhere; a short run is in `test`)
+	@HOLDFAST_FUZZ_SECONDS=$$(( $${MINUTES:-10} * 60 )) HOLDFAST_FUZZ_SEED="$${HOLDFAST_FUZZ_SEED:-$$(date +%s)}" \
+		cargo test --workspace --lib -- --nocapture damaged_archives_are_refused
 
 up: ## start the development stack; installs what is missing
 	@$(STACK) up

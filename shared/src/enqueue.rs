@@ -17,6 +17,7 @@ use crate::{
     db::{DbError, finish, jobs, saves},
     id::{AdminId, JobId, SaveId, TargetId},
     job::{BackupJob, JobState, Payload, ProbeJob, TableName},
+    name::CollectionName,
     queue::{self, QueueError},
     save::{Mode, Origin, SaveState, Scope},
 };
@@ -90,6 +91,8 @@ pub struct BackupRequest {
     pub mode: Mode,
     pub tables: Vec<TableName>,
     pub exclude_tables: Vec<TableName>,
+    pub collections: Vec<CollectionName>,
+    pub exclude_collections: Vec<CollectionName>,
     /// Some of the target's stores; empty: all of them.
     pub stores: Vec<String>,
     pub origin: Origin,
@@ -112,7 +115,11 @@ pub async fn backup(
     }
     let stores = if wanted.stores.is_empty() { place.stores.clone() } else { wanted.stores };
     let (job, save) = (JobId::generate(), SaveId::generate());
-    let is_full = wanted.mode == Mode::All && wanted.tables.is_empty() && wanted.exclude_tables.is_empty();
+    let is_full = wanted.mode == Mode::All
+        && wanted.tables.is_empty()
+        && wanted.exclude_tables.is_empty()
+        && wanted.collections.is_empty()
+        && wanted.exclude_collections.is_empty();
     let required = place.required_copies.min(i32::try_from(stores.len()).unwrap_or(i32::MAX));
     saves::insert(
         tx,
@@ -137,6 +144,8 @@ pub async fn backup(
         mode: wanted.mode,
         tables: wanted.tables,
         exclude_tables: wanted.exclude_tables,
+        collections: wanted.collections,
+        exclude_collections: wanted.exclude_collections,
     });
     let mut row = new_job(job, payload, wanted.target_id, &place, asked);
     row.save_id = Some(save);
@@ -172,6 +181,8 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
                 mode: job.mode,
                 tables: job.tables,
                 exclude_tables: job.exclude_tables,
+                collections: job.collections,
+                exclude_collections: job.exclude_collections,
                 stores,
                 origin: before.origin,
                 note: before.note,

@@ -51,6 +51,12 @@ pub const NAMES: &[&str] = &[
     "swap.renamed",
     "swap.commit.before",
     "swap.commit.after",
+    // Collections of a MongoDB database that change names, one after another.
+    "mongo.staged",
+    "mongo.rename.before",
+    "mongo.rename.after",
+    "mongo.views.before",
+    "mongo.views.after",
     // An object of a deleted save or a dead attempt; its store calls are below.
     "removal.commit.before",
     "removal.commit.after",

@@ -17,7 +17,7 @@ pub use backup::{BackupJob, TableName};
 pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
-pub use journal::{Journal, Placed, Step, Swap};
+pub use journal::{Journal, Move, Placed, Renames, Step, Swap, View, Waiting};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;

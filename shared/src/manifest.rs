@@ -14,7 +14,7 @@ use crate::{
     id::{InstallationId, SaveId},
     inventory::Inventory,
     job::TableName,
-    name::{DatabaseName, Slug, StoreKey},
+    name::{CollectionName, DatabaseName, Slug, StoreKey},
     save::{Mode, Origin, Scope},
 };
 
@@ -55,6 +55,10 @@ pub struct Manifest {
     pub tables: Vec<TableName>,
     #[serde(default)]
     pub exclude_tables: Vec<TableName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<CollectionName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_collections: Vec<CollectionName>,
     pub consistency: Consistency,
     /// What was done to the raw bytes of this copy, in order: undo it from the last to the first.
     pub encodings: Vec<Encoding>,

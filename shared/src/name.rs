@@ -74,6 +74,10 @@ name! {
     UserName, "user name", check_user
 }
 name! {
+    /// A collection's name as `MongoDB` takes it from users: 1–255 bytes, no NUL, no `$`, and not `system.` something.
+    CollectionName, "collection name", check_collection
+}
+name! {
     /// The key of an object in a store: relative, segments of `[A-Za-z0-9._-]`, never `.` or `..`, at most 512 bytes.
     StoreKey, "object key", check_key
 }
@@ -140,6 +144,18 @@ fn check_login(text: &str) -> Result<(), &'static str> {
     }
 }
 
+fn check_collection(text: &str) -> Result<(), &'static str> {
+    match text.len() {
+        0 => Err("is empty"),
+        256.. => Err("is longer than 255 bytes"),
+        _ if text.contains(['\0', '$']) => Err("holds a NUL character or a dollar sign"),
+        _ if text.starts_with("system.") && text != "system.js" => {
+            Err("begins with \"system.\": the server's own collections are not dumped")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_key(text: &str) -> Result<(), &'static str> {
     if text.len() > 512 {
         return Err("is longer than 512 bytes");
@@ -197,6 +213,16 @@ mod tests {
         assert!(DatabaseName::parse("ä".repeat(32)).is_err());
         assert!(DatabaseName::parse("host=evil port=1").is_ok(), "odd but legal: it is passed literally");
         assert!(DatabaseName::parse("a\0b").is_err());
+    }
+
+    #[test]
+    fn collections_may_have_dots_and_any_letters() {
+        for bad in ["", "a\0", "a$b", "system.users", &"x".repeat(256)] {
+            assert!(CollectionName::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        for good in ["a.b", "Ключ", "-x", " ", "system.js", "systems"] {
+            assert!(CollectionName::parse(good).is_ok(), "{good:?} was refused");
+        }
     }
 
     #[test]

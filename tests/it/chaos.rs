@@ -13,5 +13,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("safety.", "in_place/crash.rs"),
     ("journal.", "in_place/crash.rs"),
     ("swap.", "in_place/crash.rs"),
+    ("mongo.", "mongo/in_place.rs"),
     ("removal.", "delete/crash.rs"),
 ];

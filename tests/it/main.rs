@@ -12,6 +12,7 @@ mod in_place;
 mod inventory;
 mod laggards;
 mod make;
+mod mongo;
 mod objects;
 mod parts;
 mod plans;

@@ -14,7 +14,13 @@ use shared::{
 use crate::{
     context::{Context, Packing, Stores},
     dispatch::Dispatch,
-    engine::{clients::Clients, postgres::Postgres, process::Launcher, secrets},
+    engine::{
+        clients::Clients,
+        mongodb::{MongoTools, Mongodb},
+        postgres::Postgres,
+        process::Launcher,
+        secrets,
+    },
     event, port,
     signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
@@ -44,7 +50,9 @@ impl App {
         for left in secrets::sweep(&run_dir)? {
             tracing::warn!(path = %left.display(), "removed the secrets of a worker that was killed");
         }
-        let clients = Clients::discover(&launcher, &settings.pg_bindirs, std::env::var_os("PATH").as_deref()).await;
+        let path = std::env::var_os("PATH");
+        let clients = Clients::discover(&launcher, &settings.pg_bindirs, path.as_deref()).await;
+        let mongo_tools = MongoTools::discover(&launcher, path.as_deref()).await;
         let keys = config.secrets.ring.clone().unwrap_or_default();
         let shutdown = Shutdown::new();
         let ctx = Arc::new(Context {
@@ -52,6 +60,7 @@ impl App {
             pool: pool.clone(),
             beats,
             stores: stores(&config.stores).await?,
+            mongodb: Mongodb { launcher: launcher.clone(), run_dir: run_dir.clone(), tools: mongo_tools },
             packing: config.stores.iter().map(|(name, store)| (name.clone(), packing(name, store))).collect(),
             postgres: Postgres { launcher, clients, run_dir },
             signer: Signer::of(&keys, config.secrets.public_key.as_ref().map(PublicKey::key_id).as_deref()),

@@ -9,11 +9,12 @@ use shared::{
     id::InstallationId,
     name::{DatabaseName, HostName, Slug, UserName},
     secret::{self, Aad, KeyRing},
+    server::{Auth, MongoMode, MongoUri},
 };
 use sqlx::PgPool;
 
 use crate::{
-    engine::{Connection, EngineKind, SessionTag, TlsMode, postgres::Postgres},
+    engine::{Connection, Engine, EngineKind, MongoAccess, SessionTag, TlsMode, mongodb::Mongodb, postgres::Postgres},
     signing::Signer,
     store::Store,
     stream::Encryption,
@@ -42,6 +43,7 @@ pub struct Context {
     /// By store; one that is absent packs nothing.
     pub packing: BTreeMap<Slug, Packing>,
     pub postgres: Postgres,
+    pub mongodb: Mongodb,
     pub keys: KeyRing,
     /// Signs the manifests of the saves made here.
     pub signer: Signer,
@@ -72,15 +74,49 @@ impl Context {
         self.packing.get(store).and_then(|packing| packing.encryption.as_ref())
     }
 
-    /// Opens the credential and makes the connection under which a job works on a target.
+    /// What dumps databases of this kind.
+    pub fn engine(&self, kind: EngineKind) -> &dyn Engine {
+        match kind {
+            EngineKind::Postgres => &self.postgres,
+            EngineKind::Mongodb => &self.mongodb,
+        }
+    }
+
+    /// The connection under which a job works on a target of `PostgreSQL`; any other is refused.
     pub fn connection(&self, work: &TargetWork, fence: Fence) -> Result<(Connection, DatabaseName), TargetError> {
+        if work.engine != "postgres" {
+            let problem = format!("this kind of job is not for targets of engine {:?}", work.engine);
+            return Err(TargetError::Unusable(work.target.clone(), problem));
+        }
+        self.connection_to_any(work, fence)
+    }
+
+    /// Opens the credential and makes the connection under which a job works on a target of any engine.
+    pub fn connection_to_any(
+        &self,
+        work: &TargetWork,
+        fence: Fence,
+    ) -> Result<(Connection, DatabaseName), TargetError> {
         let unusable = |problem: String| TargetError::Unusable(work.target.clone(), problem);
         let aad = Aad::new("credentials", work.credential_id.0, "password");
         let password: SecretString = secret::open(&self.keys, &aad, &work.sealed())
             .map_err(|source| TargetError::Credential { target: work.target.clone(), source })?;
-        if work.engine != "postgres" {
-            return Err(unusable(format!("engine {:?} is not supported by this worker", work.engine)));
-        }
+        let engine = match work.engine.as_str() {
+            "postgres" => EngineKind::Postgres,
+            "mongodb" => EngineKind::Mongodb,
+            other => return Err(unusable(format!("engine {other:?}"))),
+        };
+        let uri = work.uri.clone().map(MongoUri::parse).transpose().map_err(|e| unusable(e.to_string()))?;
+        let auth = match work.auth.as_str() {
+            "password" => Auth::Password,
+            "none" => Auth::None,
+            other => return Err(unusable(format!("authentication {other:?}"))),
+        };
+        let mode = match work.mongo_mode.as_str() {
+            "native" => MongoMode::Native,
+            "tools" => MongoMode::Tools,
+            other => return Err(unusable(format!("mode {other:?}"))),
+        };
         let tls = match work.tls_mode.as_str() {
             "disable" => TlsMode::Disable,
             "prefer" => TlsMode::Prefer,
@@ -91,7 +127,7 @@ impl Context {
         };
         let database = DatabaseName::parse(work.database.clone()).map_err(|e| unusable(e.to_string()))?;
         let connection = Connection {
-            engine: EngineKind::Postgres,
+            engine,
             host: HostName::parse(work.host.clone()).map_err(|e| unusable(e.to_string()))?,
             port: u16::try_from(work.port).map_err(|e| unusable(e.to_string()))?,
             user: UserName::parse(work.user_name.clone()).map_err(|e| unusable(e.to_string()))?,
@@ -100,6 +136,7 @@ impl Context {
             ca_pem: work.tls_ca_pem.clone(),
             maintenance_database: DatabaseName::parse(work.maintenance_database.clone())
                 .map_err(|e| unusable(e.to_string()))?,
+            mongodb: MongoAccess { uri, auth, mode },
             session: SessionTag { job: fence.job.0, epoch: fence.epoch },
             installation: self.installation.0,
         };

@@ -7,6 +7,7 @@ pub mod child;
 pub mod clients;
 pub mod dump;
 pub mod error;
+pub mod mongodb;
 mod output;
 pub mod postgres;
 pub mod process;
@@ -19,7 +20,10 @@ use std::{fmt, str::FromStr};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use shared::name::{DatabaseName, HostName, UserName};
+use shared::{
+    name::{CollectionName, DatabaseName, HostName, UserName},
+    server::{Auth, MongoMode, MongoUri},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -109,10 +113,22 @@ pub struct Connection {
     pub ca_pem: Option<String>,
     /// Where to connect to create, rename or drop others.
     pub maintenance_database: DatabaseName,
+    /// What only `MongoDB` servers have.
+    pub mongodb: MongoAccess,
     /// Every session and child carries it.
     pub session: SessionTag,
     /// Whose job it is: what is created on the server says so.
     pub installation: Uuid,
+}
+
+/// How a `MongoDB` server is reached and its databases are dumped.
+#[derive(Debug, Clone, Default)]
+pub struct MongoAccess {
+    /// Hosts and options, in the place of host and port.
+    pub uri: Option<MongoUri>,
+    /// Whether the credential is used.
+    pub auth: Auth,
+    pub mode: MongoMode,
 }
 
 /// What a server said about itself and one database. Serialised into job records.
@@ -160,6 +176,7 @@ pub struct Unreadable {
 #[serde(rename_all = "snake_case")]
 pub enum UnreadableKind {
     Table,
+    Collection,
     Sequence,
     /// A table whose row security hides rows from this role: the dump would fail on it.
     RowSecurity,
@@ -223,6 +240,11 @@ pub struct DumpOptions {
     /// All but these.
     #[serde(default)]
     pub exclude_tables: Vec<TableName>,
+    /// Of a `MongoDB` database only these; empty is all.
+    #[serde(default)]
+    pub collections: Vec<CollectionName>,
+    #[serde(default)]
+    pub exclude_collections: Vec<CollectionName>,
     /// Seconds to wait for the locks on the tables; None is 60.
     #[serde(default)]
     pub lock_wait_seconds: Option<u32>,
@@ -249,7 +271,7 @@ pub struct RestoreOptions {
     pub replaces: bool,
 }
 
-/// A database this attempt created, under a name of its own until [`Engine::publish`].
+/// A database this attempt created, under a name of its own until [`postgres::Postgres::publish`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
     pub(crate) database: DatabaseName,
@@ -274,7 +296,7 @@ impl Created {
     }
 }
 
-/// What [`Engine::create`] answers.
+/// What [`postgres::Postgres::create`] answers.
 #[derive(Debug)]
 pub enum Creation {
     New(Created),
@@ -288,9 +310,12 @@ pub enum Globals {
     Dump(Box<Dump<Running>>),
     /// This role may not read them: a warning for the save, not a failure.
     Skipped(String),
+    /// This kind of server has none that are saved.
+    None,
 }
 
-/// A kind of database that can be dumped and restored. Every call ends early, with `cancelled`, when the token fires.
+/// A kind of database that can be dumped. Every call ends early, with `cancelled`, when the token fires. How it is restored
+/// differs too much from one kind to the other: each has its own ways.
 #[async_trait]
 pub trait Engine: fmt::Debug + Send + Sync {
     /// Asks the server about itself and the database, and what the role cannot read.
@@ -326,63 +351,6 @@ pub trait Engine: fmt::Debug + Send + Sync {
         probe: &ProbeReport,
         cancel: &CancellationToken,
     ) -> Result<Globals, EngineError>;
-
-    /// Creates an empty database with the save's properties, marked as this job's, under a name of its own. It drops what
-    /// older attempts of this job left. A wanted name that is somebody's is a permanent error.
-    async fn create(
-        &self,
-        at: &Connection,
-        wanted: &DatabaseName,
-        properties: &DatabaseProperties,
-        options: &RestoreOptions,
-        cancel: &CancellationToken,
-    ) -> Result<Creation, EngineError>;
-
-    /// Whether this worker has tools that can read the save and that the server understands; the reason, if not. Asked
-    /// before anything is done.
-    async fn can_restore(
-        &self,
-        at: &Connection,
-        saved: &Restorable,
-        cancel: &CancellationToken,
-    ) -> Result<(), EngineError>;
-
-    /// Starts the restore of a save into a database that [`Engine::create`] made.
-    async fn restore(
-        &self,
-        at: &Connection,
-        created: &Created,
-        saved: &Restorable,
-        options: &RestoreOptions,
-        cancel: &CancellationToken,
-    ) -> Result<Restore, EngineError>;
-
-    /// After a good restore: privileges, settings and connection limit. Returns warnings.
-    async fn settle(
-        &self,
-        at: &Connection,
-        created: &Created,
-        properties: &DatabaseProperties,
-        options: &RestoreOptions,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<String>, EngineError>;
-
-    /// The last step: the database gets the wanted name, and its comment. It takes no token: whether it happened must be
-    /// known.
-    async fn publish(
-        &self,
-        at: &Connection,
-        created: &Created,
-        properties: &DatabaseProperties,
-    ) -> Result<(), EngineError>;
-
-    /// What restores of *other* jobs of this installation have not published or taken away, of jobs that run still too:
-    /// the caller asks about each job before it discards.
-    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError>;
-
-    /// After a failed restore: drops the database, if it was not published and still carries its job's mark. It takes no
-    /// token: tidying up after a cancelled job must not be cancelled with it.
-    async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError>;
 }
 
 #[cfg(test)]

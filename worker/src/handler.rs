@@ -7,8 +7,10 @@ mod error;
 mod exchange;
 pub mod expire;
 pub mod gc;
+mod mongo;
 pub mod preflight;
 pub mod probe;
+mod renames;
 mod resolve;
 pub mod restore;
 pub mod undo;
@@ -23,7 +25,7 @@ use shared::{
     db::{claim, kept, work},
     failpoint,
     id::{KeptId, TargetId},
-    job::{Journal, Payload, Swap},
+    job::{Journal, Payload, Renames, Swap},
     manifest::Manifest,
 };
 
@@ -58,6 +60,13 @@ pub enum Done {
         swap: Swap,
         result: serde_json::Value,
     },
+    /// Collections of a database have changed names.
+    Renamed {
+        renames: Renames,
+        /// Whether something was put aside.
+        is_kept: bool,
+        result: serde_json::Value,
+    },
     /// A database that was put aside is there no more.
     Expired {
         kept_id: KeptId,
@@ -77,7 +86,10 @@ impl Done {
                         "objects": objects.len(), "stages": saved.stages, "bottleneck": saved.bottleneck,
                         "warnings": saved.manifest.warnings })
             }
-            Self::Swapped { result, .. } | Self::Expired { result, .. } | Self::Plain(result) => result.clone(),
+            Self::Swapped { result, .. }
+            | Self::Renamed { result, .. }
+            | Self::Expired { result, .. }
+            | Self::Plain(result) => result.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use shared::{
         kept, objects, outbox, saves,
     },
     event::NewEvent,
-    job::{Payload, Problem, Swap},
+    job::{Payload, Problem, Renames, Swap},
 };
 use sqlx::PgConnection;
 
@@ -35,6 +35,14 @@ pub async fn write(
             write_swap(tx, job, swap).await?;
             if swap.outgoing.is_none() {
                 let problem = Problem::permanent("nothing_to_save", "there was no database to save", "Nothing to do.");
+                finish::fail_pending_save(tx, job, &problem).await?;
+            }
+            completed(tx, job, payload, result).await
+        }
+        (Done::Renamed { renames, is_kept, result }, _) => {
+            write_renames(tx, job, renames, *is_kept).await?;
+            if !renames.found_something() {
+                let problem = Problem::permanent("nothing_to_save", "there was nothing to save", "Nothing to do.");
                 finish::fail_pending_save(tx, job, &problem).await?;
             }
             completed(tx, job, payload, result).await
@@ -89,6 +97,27 @@ async fn write_swap(tx: &mut PgConnection, job: &JobRow, swap: &Swap) -> Result<
             name: outgoing.name.clone(),
             oid: outgoing.oid,
             keep_s: swap.keep_old_s,
+        };
+        kept::insert(tx, &new).await?;
+    }
+    Ok(())
+}
+
+/// As [`write_swap`], of collections: what makes way is known by what its names begin with.
+async fn write_renames(tx: &mut PgConnection, job: &JobRow, renames: &Renames, is_kept: bool) -> Result<(), DbError> {
+    if let Some(kept_id) = renames.kept_id {
+        kept::end(tx, kept_id, kept::End::Restored, job.id).await?;
+    }
+    if let (true, Some(target_id)) = (is_kept, job.target_id) {
+        let new = kept::NewKept {
+            id: renames.keep_id,
+            target_id,
+            job_id: job.id,
+            database: renames.database.clone(),
+            name: renames.aside_prefix.clone(),
+            // MongoDB's databases have none; the job's id in the name is what proves it.
+            oid: 0,
+            keep_s: renames.keep_old_s,
         };
         kept::insert(tx, &new).await?;
     }

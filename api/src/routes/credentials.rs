@@ -39,6 +39,12 @@ fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<S
     if text.is_empty() || text.len() > 1024 || text.contains(['\n', '\r']) {
         return Err(ApiError::field("/password", "must have 1 to 1024 bytes, without line breaks"));
     }
+    if ["mongodb://", "mongodb+srv://", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+        return Err(ApiError::field(
+            "/password",
+            "is a connection string: give the user and the password alone, and the hosts with the server",
+        ));
+    }
     if !shared::name::can_be_prepared(text) {
         return Err(ApiError::field(
             "/password",

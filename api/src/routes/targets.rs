@@ -13,6 +13,7 @@ use shared::{
     db::targets::TargetRow,
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
+    server::MongoMode,
 };
 
 use crate::{error::ApiError, state::AppState, view::view};
@@ -32,6 +33,7 @@ view! {
         worker_group: Slug,
         deadline_s: Option<i32>,
         stall_s: Option<i32>,
+        mongo_mode: MongoMode,
         last_version: i32,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,

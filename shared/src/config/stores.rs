@@ -144,7 +144,7 @@ fn read_s3(s: &mut Section<'_>) -> Option<S3> {
     let prefix = s.optional::<String>("prefix", "text").filter(|prefix| !prefix.is_empty()).and_then(|prefix| {
         StoreKey::parse(prefix)
             .inspect_err(|error| {
-                s.fail("prefix", &error.to_string(), "give a relative path, without a slash at its end")
+                s.fail("prefix", &error.to_string(), "give a relative path, without a slash at its end");
             })
             .ok()
     });

@@ -216,6 +216,8 @@ async fn insert_save(
         mode: manifest.mode,
         tables: manifest.tables.clone(),
         exclude_tables: manifest.exclude_tables.clone(),
+        collections: manifest.collections.clone(),
+        exclude_collections: manifest.exclude_collections.clone(),
     });
     // The job that made it, as far as it is known: the objects are its epoch's.
     sqlx::query!(

@@ -7,7 +7,7 @@ use super::{DbError, ensure_rows};
 use crate::{
     id::ServerId,
     name::{DatabaseName, HostName, Slug},
-    server::{Engine, TlsMode},
+    server::{Auth, Engine, TlsMode},
 };
 
 #[derive(Debug, Clone)]
@@ -23,14 +23,18 @@ pub struct ServerRow {
     pub max_jobs: i32,
     /// Bytes that all its databases may have together, as the operator says.
     pub capacity_bytes: Option<i64>,
+    /// Of a `MongoDB` server of several hosts: its [`crate::server::MongoUri`].
+    pub uri: Option<String>,
+    pub auth: Auth,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes,
+                              uri, auth)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         row.id.0,
         row.name.as_str(),
         row.engine.as_str(),
@@ -40,7 +44,9 @@ pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
         row.tls_ca_pem,
         row.maintenance_database.as_str(),
         row.max_jobs,
-        row.capacity_bytes
+        row.capacity_bytes,
+        row.uri,
+        row.auth.as_str()
     )
     .execute(conn)
     .await?;
@@ -50,8 +56,8 @@ pub async fn insert(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
 pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
     Ok(sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
-             updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, uri, auth,
+             created_at, updated_at
          FROM servers WHERE id = $1",
         id.0
     )
@@ -63,8 +69,8 @@ pub async fn get(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerR
 pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<ServerRow>, i64), DbError> {
     let rows = sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
-             updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, uri, auth,
+             created_at, updated_at
          FROM servers ORDER BY name LIMIT $1 OFFSET $2",
         limit,
         offset
@@ -79,7 +85,7 @@ pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(V
 pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbError> {
     let result = sqlx::query!(
         "UPDATE servers SET name = $2, host = $3, port = $4, tls_mode = $5, tls_ca_pem = $6, maintenance_database = $7,
-                max_jobs = $8, capacity_bytes = $9, updated_at = clock_timestamp()
+                max_jobs = $8, capacity_bytes = $9, uri = $10, auth = $11, updated_at = clock_timestamp()
          WHERE id = $1",
         row.id.0,
         row.name.as_str(),
@@ -89,7 +95,9 @@ pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
         row.tls_ca_pem,
         row.maintenance_database.as_str(),
         row.max_jobs,
-        row.capacity_bytes
+        row.capacity_bytes,
+        row.uri,
+        row.auth.as_str()
     )
     .execute(conn)
     .await?;
@@ -100,8 +108,8 @@ pub async fn update(conn: &mut PgConnection, row: &ServerRow) -> Result<(), DbEr
 pub async fn lock(conn: &mut PgConnection, id: ServerId) -> Result<Option<ServerRow>, DbError> {
     Ok(sqlx::query_as!(
         ServerRow,
-        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, created_at,
-             updated_at
+        "SELECT id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, max_jobs, capacity_bytes, uri, auth,
+             created_at, updated_at
          FROM servers WHERE id = $1 FOR UPDATE",
         id.0
     )

@@ -7,6 +7,7 @@ use super::{DbError, ensure_rows};
 use crate::{
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
+    server::MongoMode,
 };
 
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct TargetRow {
     pub worker_group: Slug,
     pub deadline_s: Option<i32>,
     pub stall_s: Option<i32>,
+    /// What dumps and restores it, if it is of `MongoDB`.
+    pub mongo_mode: MongoMode,
     pub last_version: i32,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -33,8 +36,8 @@ pub struct TargetRow {
 pub async fn insert(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, restore_credential_id,
-                              stores, required_copies, worker_group, deadline_s, stall_s)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                              stores, required_copies, worker_group, deadline_s, stall_s, mongo_mode)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         row.id.0,
         row.service_id.0,
         row.server_id.0,
@@ -46,7 +49,8 @@ pub async fn insert(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
         row.required_copies,
         row.worker_group.as_str(),
         row.deadline_s,
-        row.stall_s
+        row.stall_s,
+        row.mongo_mode.as_str()
     )
     .execute(conn)
     .await?;
@@ -57,7 +61,7 @@ pub async fn get(conn: &mut PgConnection, id: TargetId) -> Result<Option<TargetR
     Ok(sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
          FROM targets WHERE id = $1",
         id.0
     )
@@ -70,7 +74,7 @@ pub async fn lock(conn: &mut PgConnection, id: TargetId) -> Result<Option<Target
     Ok(sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
          FROM targets WHERE id = $1 FOR UPDATE",
         id.0
     )
@@ -89,7 +93,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
          FROM targets
          WHERE ($1::uuid[] IS NULL OR service_id = ANY ($1)) AND ($2::uuid IS NULL OR server_id = $2)
          ORDER BY service_id, name LIMIT $3 OFFSET $4",
@@ -115,7 +119,7 @@ pub async fn list(
 pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbError> {
     let result = sqlx::query!(
         "UPDATE targets SET server_id = $2, name = $3, database = $4, backup_credential_id = $5, restore_credential_id = $6,
-                stores = $7, required_copies = $8, worker_group = $9, deadline_s = $10, stall_s = $11,
+                stores = $7, required_copies = $8, worker_group = $9, deadline_s = $10, stall_s = $11, mongo_mode = $12,
                 updated_at = clock_timestamp()
          WHERE id = $1",
         row.id.0,
@@ -128,7 +132,8 @@ pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
         row.required_copies,
         row.worker_group.as_str(),
         row.deadline_s,
-        row.stall_s
+        row.stall_s,
+        row.mongo_mode.as_str()
     )
     .execute(conn)
     .await?;

@@ -25,6 +25,10 @@ pub struct TargetWork {
     pub maintenance_database: String,
     /// Bytes that all databases of the server may have together, as the operator says.
     pub capacity_bytes: Option<i64>,
+    /// Hosts and options of a `MongoDB` server that is more than one host.
+    pub uri: Option<String>,
+    pub auth: String,
+    pub mongo_mode: String,
     pub credential_id: CredentialId,
     pub user_name: String,
     pub sealed_version: i16,
@@ -59,6 +63,7 @@ pub async fn target(conn: &mut PgConnection, id: TargetId, purpose: Purpose) -> 
         TargetWork,
         r#"SELECT t.id AS target_id, t.name AS target, t.database, v.id AS service_id, v.name AS service, s.id AS server_id,
              s.engine AS "engine: String", s.host, s.port, s.tls_mode AS "tls_mode: String", s.tls_ca_pem, s.maintenance_database, s.capacity_bytes,
+             s.uri, s.auth AS "auth: String", t.mongo_mode AS "mongo_mode: String",
              c.id AS credential_id, c.user_name, c.sealed_version, c.key_id, c.encapped, c.ciphertext
          FROM targets t JOIN services v ON v.id = t.service_id JOIN servers s ON s.id = t.server_id
          JOIN credentials c ON c.id = CASE WHEN $2 THEN coalesce(t.restore_credential_id, t.backup_credential_id) ELSE t.backup_credential_id END

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{SaveId, TargetId},
-    name::DatabaseName,
+    name::{CollectionName, DatabaseName},
     save::Mode,
 };
 
@@ -28,4 +28,9 @@ pub struct BackupJob {
     pub tables: Vec<TableName>,
     #[serde(default)]
     pub exclude_tables: Vec<TableName>,
+    /// Of a `MongoDB` target, only these collections; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<CollectionName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_collections: Vec<CollectionName>,
 }

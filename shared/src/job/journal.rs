@@ -28,6 +28,65 @@ pub struct Swap {
     pub kept_id: Option<KeptId>,
 }
 
+/// A collection of a MongoDB database whose name changes hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The name that is at stake.
+    pub name: String,
+    /// What gets it: the name under which it waits, and the collection's UUID where the server tells it. None: nothing.
+    pub incoming: Option<Waiting>,
+    /// The name that whatever has it gets instead.
+    pub aside: String,
+    /// Whether something had it when the journal was written.
+    pub had: bool,
+}
+
+/// A collection that waits for its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+}
+
+/// A view: nothing but its definition, so it is dropped and made again instead of renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub name: String,
+    /// Its options as BSON in base64: JSON would not keep the order of their fields, which says what a stage does.
+    pub options: String,
+}
+
+/// Collections of one MongoDB database that are about to change names, one after another: no transaction holds them together,
+/// but from the names that are there one sees at every moment how far it came, and each step has a way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renames {
+    pub database: DatabaseName,
+    /// Whether what stands under a name is put aside. If not, a name that is taken stops it all.
+    pub replaces: bool,
+    /// Whether it is all of the database, or some of its collections.
+    pub whole: bool,
+    pub moves: Vec<Move>,
+    /// The views that are to be dropped, and those that are to be made.
+    pub views_out: Vec<View>,
+    pub views_in: Vec<View>,
+    /// What all names begin with under which something is put aside.
+    pub aside_prefix: DatabaseName,
+    /// The row that what makes way gets, and how many seconds it is kept.
+    pub keep_id: KeptId,
+    pub keep_old_s: u32,
+    /// The row of what comes in, where it was kept.
+    pub kept_id: Option<KeptId>,
+}
+
+impl Renames {
+    /// Whether there was anything that could have been saved first.
+    #[must_use]
+    pub fn found_something(&self) -> bool {
+        !self.views_out.is_empty() || self.moves.iter().any(|one| one.had)
+    }
+}
+
 /// What is about to be made final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -40,6 +99,7 @@ pub enum Step {
         /// The whole transaction id (`xid8`) in digits.
         id: String,
     },
+    Renames(Renames),
 }
 
 /// The note. Its job is from then on resolved, not repeated.

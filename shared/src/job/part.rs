@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TableName;
-use crate::save::Mode;
+use crate::{name::CollectionName, save::Mode};
 
 /// What becomes of the save's extensions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Part {
     /// Only these tables, with all that belongs to them; empty: everything.
     #[serde(default)]
     pub tables: Vec<TableName>,
+    /// Of a `MongoDB` save, only these collections and views; empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<CollectionName>,
     /// Both halves, the structure alone, or the rows alone.
     #[serde(default)]
     pub mode: Mode,
@@ -33,6 +36,9 @@ impl Part {
     /// Whether it is the whole save.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.tables.is_empty() && self.mode == Mode::All && self.extensions == ExtensionPolicy::Require
+        self.tables.is_empty()
+            && self.collections.is_empty()
+            && self.mode == Mode::All
+            && self.extensions == ExtensionPolicy::Require
     }
 }

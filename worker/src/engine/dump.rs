@@ -10,10 +10,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, DuplexStream, ReadBuf},
+    task::JoinHandle,
     time::Sleep,
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use crate::store::Whole;
 
@@ -46,16 +47,45 @@ pub struct Running {
     seen: Arc<Mutex<Seen>>,
     format: Format,
     classify: fn(&str) -> Option<ErrorCode>,
+    check: Option<Check>,
+}
+
+/// A second opinion on the bytes that were read: what is wrong with them, asked when they have all been read.
+pub(crate) struct Check(Box<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Check")
+    }
 }
 
 #[derive(Debug)]
 enum Tool {
     Live(Process),
+    /// No child, but a task of this process.
+    Within(Within),
     /// Ended before its bytes were asked for: they are all in the reader's head.
     Over(u32, Box<Ended>),
 }
 
-/// The tool ended with status 0, and every byte it wrote was read: the proof that a dump is whole. It cannot be made or
+/// A task that writes a dump. Dropped, it is stopped.
+#[derive(Debug)]
+struct Within {
+    /// How many bytes it wrote, once it had written all it has.
+    task: JoinHandle<Result<u64, EngineError>>,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Within {
+    async fn ended(self) -> Result<u64, EngineError> {
+        self.task.await.unwrap_or_else(|error| {
+            Err(EngineError::new(ErrorCode::Internal, "the dump's own task died").with_source(error))
+        })
+    }
+}
+
+/// The tool ended with status 0 (a task of ours: with success), and every byte it wrote was read: the proof that a dump is whole. It cannot be made or
 /// copied elsewhere.
 #[derive(Debug)]
 pub struct Exited {
@@ -88,6 +118,8 @@ struct Seen {
     archive: Option<Archive>,
 }
 
+/// What a task may write ahead of the reader.
+const WITHIN_BYTES: usize = 1024 * 1024;
 const HEAD: usize = 64;
 const TAIL: usize = 512;
 /// After the tool's exit all it wrote is in the pipe: whoever reads for so long without a byte has read it all.
@@ -134,24 +166,36 @@ impl Seen {
 pub struct DumpReader {
     /// What was read before the dump was handed out.
     head: io::Cursor<Vec<u8>>,
-    stdout: Output,
-    exited: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Runs once the tool has exited and its pipe is open still.
-    lingering: Option<Pin<Box<Sleep>>>,
+    input: Input,
     seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug)]
+enum Input {
+    Pipe {
+        stdout: Output,
+        exited: Pin<Box<WaitForCancellationFutureOwned>>,
+        /// Runs once the tool has exited and its pipe is open still.
+        lingering: Option<Pin<Box<Sleep>>>,
+    },
+    Within(DuplexStream),
 }
 
 impl DumpReader {
     /// The tool's bytes, to the end of the pipe; or, where a process that the tool has left behind keeps the pipe open,
     /// until nothing has come for a while after the tool's exit.
     fn poll_pipe(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let exited = self.exited.as_mut().poll(cx).is_ready();
-        let poll = Pin::new(&mut self.stdout).poll_read(cx, buf);
+        let (stdout, exited, lingering) = match &mut self.input {
+            Input::Pipe { stdout, exited, lingering } => (stdout, exited, lingering),
+            Input::Within(stream) => return Pin::new(stream).poll_read(cx, buf),
+        };
+        let exited = exited.as_mut().poll(cx).is_ready();
+        let poll = Pin::new(stdout).poll_read(cx, buf);
         if poll.is_ready() || !exited {
-            self.lingering = None;
+            *lingering = None;
             return poll;
         }
-        self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER))).as_mut().poll(cx).map(Ok)
+        lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER))).as_mut().poll(cx).map(Ok)
     }
 }
 
@@ -204,13 +248,49 @@ impl Dump<Running> {
         let seen = Arc::new(Mutex::new(Seen::of(format)));
         let reader = DumpReader {
             head: io::Cursor::default(),
-            stdout: Output::paced(pipes.stdout),
-            exited: Box::pin(process.exited().cancelled_owned()),
-            lingering: None,
+            input: Input::Pipe {
+                stdout: Output::paced(pipes.stdout),
+                exited: Box::pin(process.exited().cancelled_owned()),
+                lingering: None,
+            },
             seen: Arc::clone(&seen),
         };
         let about = About { tool: tool.to_owned(), tool_version, warnings };
-        Self { state: Running { tool: Tool::Live(process), reader: Some(reader), seen, format, classify }, about }
+        let tool = Tool::Live(process);
+        Self { state: Running { tool, reader: Some(reader), seen, format, classify, check: None }, about }
+    }
+
+    /// A dump that a task of this process writes into a pipe of [`WITHIN_BYTES`]. It ends well only by answering how many
+    /// bytes it wrote, after the last of them; an error, a panic or a stop is no dump, whatever was read by then.
+    pub(crate) fn of_task<F>(
+        (tool, tool_version): (&str, String),
+        warnings: Vec<String>,
+        format: Format,
+        cancel: &CancellationToken,
+        write: impl FnOnce(DuplexStream) -> F,
+    ) -> Self
+    where
+        F: Future<Output = Result<u64, EngineError>> + Send + 'static,
+    {
+        let (writer, input) = tokio::io::duplex(WITHIN_BYTES);
+        let stop = cancel.child_token();
+        let (work, stopped) = (write(writer), stop.clone());
+        let task = tokio::spawn(async move {
+            stopped.run_until_cancelled(work).await.unwrap_or_else(|| Err(EngineError::cancelled()))
+        });
+        let within = Within { task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() };
+        let seen = Arc::new(Mutex::new(Seen::of(format)));
+        let reader = DumpReader { head: io::Cursor::default(), input: Input::Within(input), seen: Arc::clone(&seen) };
+        let about = About { tool: tool.to_owned(), tool_version, warnings };
+        let tool = Tool::Within(within);
+        Self { state: Running { tool, reader: Some(reader), seen, format, classify: |_| None, check: None }, about }
+    }
+
+    /// Has the bytes judged by somebody who sees them pass, too: what he finds wrong fails the dump.
+    #[must_use]
+    pub(crate) fn checked(mut self, check: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.state.check = Some(Check(Box::new(check)));
+        self
     }
 
     /// Reads up to `limit` bytes ahead. Where that is all of them, a tool that failed is an error here already, before a
@@ -237,6 +317,7 @@ impl Dump<Running> {
     pub fn process_id(&self) -> u32 {
         match &self.state.tool {
             Tool::Live(process) => process.id(),
+            Tool::Within(_) => std::process::id(),
             Tool::Over(pid, _) => *pid,
         }
     }
@@ -249,19 +330,33 @@ impl Dump<Running> {
     /// Waits for the tool, after its output was read to the end. Anything but status 0, all bytes read, and the right
     /// beginning and end is an error. Without a reader taken, the tool's output has nowhere to go: it is stopped.
     pub async fn finish(self) -> Result<Dump<Exited>, EngineError> {
-        let Running { tool: process, reader, seen, format, classify } = self.state;
+        let Running { tool: process, reader, seen, format, classify, check } = self.state;
         // A reader that nobody took would keep the tool writing for ever; closed, the tool ends by itself.
         drop(reader);
         let tool = &self.about.tool;
         let ended = match process {
             Tool::Live(process) => process.ended().await.map_err(|error| lost(tool, error))?,
             Tool::Over(_, ended) => *ended,
+            Tool::Within(within) => {
+                let written = within.ended().await?;
+                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let lost = (written != seen.bytes).then(|| format!("of {written} bytes {} were read", seen.bytes));
+                let fault = seen.fault(format).or(lost).or_else(|| check.and_then(|check| (check.0)()));
+                let bytes = seen.bytes;
+                drop(seen);
+                return match fault {
+                    None => Ok(Dump { state: Exited { bytes }, about: self.about }),
+                    Some(fault) => {
+                        Err(EngineError::new(ErrorCode::EmptyOrBadFormat, format!("{tool} ended well, but {fault}")))
+                    }
+                };
+            }
         };
         if !ended.is_success() {
             return Err(failure(tool, ended, classify));
         }
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fault) = seen.fault(format) {
+        if let Some(fault) = seen.fault(format).or_else(|| check.and_then(|check| (check.0)())) {
             let message = format!("{tool} ended with status 0, but {fault}");
             return Err(EngineError::new(ErrorCode::EmptyOrBadFormat, message).with_exit(ended.exit, ended.stderr));
         }
@@ -275,6 +370,12 @@ impl Dump<Running> {
         let tool = self.about.tool;
         match self.state.tool {
             Tool::Live(process) => process.stop().await.map(drop).map_err(|error| lost(&tool, error)),
+            Tool::Within(within) => {
+                within.stop.cancel();
+                // It was asked to stop, and whatever it answers now, it has.
+                drop(within.ended().await);
+                Ok(())
+            }
             Tool::Over(..) => Ok(()),
         }
     }
@@ -348,6 +449,71 @@ mod tests {
         assert!(seen(&[b""]).fault(FORMAT).unwrap().contains("nothing"));
         assert!(seen(&[b"PGDUM..done", b""]).fault(FORMAT).unwrap().contains("begin"));
         assert!(seen(&[b"PGDMP..don", b""]).fault(FORMAT).unwrap().contains("end"));
+    }
+
+    /// What comes of a dump that this task writes and a reader reads to its end.
+    async fn within<F>(write: impl FnOnce(DuplexStream) -> F) -> Result<u64, ErrorCode>
+    where
+        F: Future<Output = Result<u64, EngineError>> + Send + 'static,
+    {
+        let cancel = CancellationToken::new();
+        let mut dump = Dump::of_task(("test", "1".to_owned()), Vec::new(), FORMAT, &cancel, write);
+        let mut bytes = Vec::new();
+        dump.reader().unwrap().read_to_end(&mut bytes).await.unwrap();
+        let exited = dump.finish().await.map_err(|error| error.code())?;
+        assert_eq!(exited.exited().bytes(), bytes.len() as u64);
+        Ok(exited.exited().bytes())
+    }
+
+    #[tokio::test]
+    async fn a_task_proves_a_dump_only_by_its_own_word_and_every_byte() {
+        use tokio::io::AsyncWriteExt as _;
+        let whole = |mut pipe: DuplexStream, answer: Result<u64, ErrorCode>| async move {
+            pipe.write_all(b"PGDMP..done").await.unwrap();
+            answer.map_err(|code| EngineError::new(code, "x"))
+        };
+        assert_eq!(within(|pipe| whole(pipe, Ok(11))).await, Ok(11));
+        assert_eq!(within(|pipe| whole(pipe, Ok(12))).await, Err(ErrorCode::EmptyOrBadFormat));
+        assert_eq!(within(|pipe| whole(pipe, Err(ErrorCode::ConnectionLost))).await, Err(ErrorCode::ConnectionLost));
+        assert_eq!(
+            within(|pipe| async move {
+                drop(pipe);
+                Ok(0)
+            })
+            .await,
+            Err(ErrorCode::EmptyOrBadFormat)
+        );
+        assert_eq!(within(|_pipe| async { panic!("a task that dies") }).await, Err(ErrorCode::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_stopped_or_judged_proves_nothing() {
+        use tokio::io::AsyncWriteExt as _;
+        let for_ever = |mut pipe: DuplexStream| async move {
+            loop {
+                if pipe.write_all(b"PGDMP..done").await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let about = || ("test", "1".to_owned());
+        let cancel = CancellationToken::new();
+        let dump = Dump::of_task(about(), Vec::new(), FORMAT, &cancel, for_ever);
+        cancel.cancel();
+        assert_eq!(dump.finish().await.unwrap_err().code(), ErrorCode::Cancelled);
+        let cancel = CancellationToken::new();
+        Dump::of_task(about(), Vec::new(), FORMAT, &cancel, for_ever).stop().await.unwrap();
+
+        let whole = |mut pipe: DuplexStream| async move {
+            pipe.write_all(b"PGDMP..done").await.unwrap();
+            Ok(11)
+        };
+        let dump = Dump::of_task(about(), Vec::new(), FORMAT, &cancel, whole);
+        let mut dump = dump.checked(|| Some("a checksum is wrong".to_owned()));
+        dump.reader().unwrap().read_to_end(&mut Vec::new()).await.unwrap();
+        let error = dump.finish().await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::EmptyOrBadFormat);
+        assert!(error.to_string().contains("a checksum is wrong"), "{error}");
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub enum ErrorCode {
     TablesNotEmpty,
     DependentObjects,
     RowsDoNotMatch,
+    CollectionExists,
+    CollectionUnsupported,
+    DuplicateKeys,
+    InventoryMismatch,
     OutcomeUnknown,
     TargetChanged,
     InvalidRequest,
@@ -132,6 +136,22 @@ impl ErrorCode {
                 "rows_do_not_match",
                 true,
                 "rows of other tables refer to rows that the save does not have, or the other way round: restore these tables together; nothing was changed",
+            ),
+            Self::CollectionExists => {
+                ("collection_exists", true, "restore into a database that holds no such collection, or in place")
+            }
+            Self::CollectionUnsupported => {
+                ("collection_unsupported", true, "restore the other collections by naming them")
+            }
+            Self::DuplicateKeys => (
+                "duplicate_keys",
+                true,
+                "documents changed while they were dumped, and two of them have the same key of a unique index: choose another save",
+            ),
+            Self::InventoryMismatch => (
+                "inventory_mismatch",
+                true,
+                "the bytes of the save were proven good, so look at the server and its log; the target is as it was",
             ),
             Self::OutcomeUnknown => (
                 "outcome_unknown",

@@ -27,6 +27,7 @@ use shared::name::DatabaseName;
 use tokio_util::sync::CancellationToken;
 
 use self::connect::cancellable;
+pub(in crate::engine) use self::tls::SYSTEM_CA;
 pub use self::{
     preflight::{Contents, Finding, Plan, Preflight, Reading, Severity, Target, Would},
     standing::{Existing, Standing},
@@ -160,8 +161,12 @@ impl Engine for Postgres {
     ) -> Result<Globals, EngineError> {
         self.start_globals(at, probe, cancel).await
     }
+}
 
-    async fn create(
+impl Postgres {
+    /// Creates an empty database with the save's properties, marked as this job's, under a name of its own. It drops what
+    /// older attempts of this job left. A wanted name that is somebody's is a permanent error.
+    pub async fn create(
         &self,
         at: &Connection,
         wanted: &DatabaseName,
@@ -172,7 +177,8 @@ impl Engine for Postgres {
         restore::create(at, wanted, properties, options, cancel).await
     }
 
-    async fn restore(
+    /// Starts the restore of a save into a database that [`Postgres::create`] made.
+    pub async fn restore(
         &self,
         at: &Connection,
         created: &Created,
@@ -183,7 +189,9 @@ impl Engine for Postgres {
         self.start_restore(at, created, saved, options, cancel).await
     }
 
-    async fn can_restore(
+    /// Whether this worker has tools that can read the save and that the server understands; the reason, if not. Asked
+    /// before anything is done.
+    pub async fn can_restore(
         &self,
         at: &Connection,
         saved: &Restorable,
@@ -192,7 +200,8 @@ impl Engine for Postgres {
         self.client_for_restore(at, saved, cancel).await.map(drop)
     }
 
-    async fn settle(
+    /// After a good restore: privileges, settings and connection limit. Returns warnings.
+    pub async fn settle(
         &self,
         at: &Connection,
         created: &Created,
@@ -203,7 +212,9 @@ impl Engine for Postgres {
         cancellable(cancel, restore::settle(at, created, properties, options)).await
     }
 
-    async fn publish(
+    /// The last step: the database gets the wanted name, and its comment. It takes no token: whether it happened must be
+    /// known.
+    pub async fn publish(
         &self,
         at: &Connection,
         created: &Created,
@@ -212,11 +223,15 @@ impl Engine for Postgres {
         restore::publish(at, created, properties).await
     }
 
-    async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError> {
+    /// What restores of *other* jobs of this installation have not published or taken away, of jobs that run still too:
+    /// the caller asks about each job before it discards.
+    pub async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError> {
         cancellable(cancel, restore::left_behind(at)).await
     }
 
-    async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError> {
+    /// After a failed restore: drops the database, if it was not published and still carries its job's mark. It takes no
+    /// token: tidying up after a cancelled job must not be cancelled with it.
+    pub async fn discard(&self, at: &Connection, created: Created) -> Result<(), EngineError> {
         restore::discard(at, &created).await
     }
 }

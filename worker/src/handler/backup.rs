@@ -17,13 +17,11 @@ use shared::{
 
 use super::{Done, Job, JobError};
 use crate::{
-    engine::{DumpMode, DumpOptions, Engine, Globals, ProbeReport, TableName, postgres::inventory},
+    engine::{Dump, DumpMode, DumpOptions, EngineKind, Globals, ProbeReport, Running, TableName, mongodb, postgres},
     record::copies::{Copies, GoodCopy, Part},
-    stream::{DumpPlan, StageTime},
+    stream::{DumpPlan, StageTime, Tap},
 };
 
-/// The custom format's first bytes.
-const MAGIC: &[u8] = b"PGDMP";
 /// The dump itself, or its first object; `cat dump.*` in order of name gives the stored bytes.
 const DUMP: &str = "dump.0001";
 const GLOBALS: &str = "globals.sql.zst";
@@ -56,8 +54,8 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
     let started_at = Utc::now();
     let work = job.target(payload.target_id, Purpose::Backup).await?;
     let (save, stores) = load(job, payload).await?;
-    let (at, database) = job.ctx.connection(&work, job.lease.fence)?;
-    let engine = &job.ctx.postgres;
+    let (at, database) = job.ctx.connection_to_any(&work, job.lease.fence)?;
+    let engine = job.ctx.engine(at.engine);
     let cancel = &job.lease.cancel;
     engine.end_older_sessions(&at, &database, cancel).await?;
     let probe = engine.probe(&at, &database, cancel).await?;
@@ -70,17 +68,17 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let dump = engine.dump(&at, &database, &options, &probe, cancel).await?;
         let (tool, tool_version) = (dump.tool().0.to_owned(), dump.tool().1.to_owned());
         let mut warnings = warnings(&probe, dump.warnings());
-        let (tap, counting) = inventory::tap();
+        let (dump, tap, counting) = count(at.engine, dump);
         let plan = DumpPlan {
             level: job.ctx.settings.zstd_level,
-            expect_magic: Some(MAGIC),
+            expect_magic: Some(magic(at.engine)),
             required: copies.required(),
             laggard: job.ctx.settings.laggard,
             tap: Some(tap),
             ..DumpPlan::default()
         };
         let dumped = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
-        let inventory = match counting.result() {
+        let inventory = match counting() {
             Ok(inventory) => Some(inventory),
             Err(why) => {
                 warnings.push(format!("the save has no inventory: {why}"));
@@ -88,6 +86,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             }
         };
         match engine.dump_globals(&at, &probe, cancel).await? {
+            Globals::None => {}
             Globals::Skipped(why) => warnings.push(why),
             Globals::Dump(dump) => {
                 let plan = DumpPlan {
@@ -103,7 +102,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let manifest = describe(
             job,
             payload,
-            &work,
+            (&work, at.engine),
             &save,
             &probe,
             (tool, tool_version),
@@ -150,6 +149,32 @@ async fn load(job: &Job, payload: &BackupJob) -> Result<(saves::SaveRow, Chosen)
     Ok((save, stores))
 }
 
+/// The first bytes of a dump.
+fn magic(engine: EngineKind) -> &'static [u8] {
+    match engine {
+        EngineKind::Postgres => b"PGDMP",
+        EngineKind::Mongodb => &mongodb::archive::MAGIC,
+    }
+}
+
+type Counting = Box<dyn FnOnce() -> Result<Inventory, String> + Send>;
+
+/// Has what is in a dump counted while it passes. Of `MongoDB`'s archives, whose every version is known, what cannot be
+/// counted is no dump.
+fn count(engine: EngineKind, dump: Dump<Running>) -> (Dump<Running>, Tap, Counting) {
+    match engine {
+        EngineKind::Postgres => {
+            let (tap, counting) = postgres::inventory::tap();
+            (dump, tap, Box::new(|| counting.result()))
+        }
+        EngineKind::Mongodb => {
+            let (tap, counting) = mongodb::inventory::tap();
+            let judge = counting.clone();
+            (dump.checked(move || judge.fault()), tap, Box::new(move || counting.result()))
+        }
+    }
+}
+
 fn options(payload: &BackupJob) -> DumpOptions {
     let tables = |list: &[WireTable]| {
         let one = |t: &WireTable| TableName { schema: Some(t.schema.to_string()), table: t.table.to_string() };
@@ -163,6 +188,8 @@ fn options(payload: &BackupJob) -> DumpOptions {
         },
         tables: tables(&payload.tables),
         exclude_tables: tables(&payload.exclude_tables),
+        collections: payload.collections.clone(),
+        exclude_collections: payload.exclude_collections.clone(),
         lock_wait_seconds: None,
     }
 }
@@ -179,7 +206,7 @@ fn warnings(probe: &ProbeReport, of_tool: &[String]) -> Vec<String> {
 fn describe(
     job: &Job,
     payload: &BackupJob,
-    work: &TargetWork,
+    (work, engine): (&TargetWork, EngineKind),
     save: &saves::SaveRow,
     probe: &ProbeReport,
     (tool, tool_version): (String, String),
@@ -217,11 +244,21 @@ fn describe(
         mode: payload.mode,
         tables: payload.tables.clone(),
         exclude_tables: payload.exclude_tables.clone(),
-        consistency: Consistency::Snapshot,
+        collections: payload.collections.clone(),
+        exclude_collections: payload.exclude_collections.clone(),
+        consistency: match engine {
+            EngineKind::Postgres => Consistency::Snapshot,
+            // Collections are read one after another, and documents change meanwhile.
+            EngineKind::Mongodb => Consistency::None,
+        },
         // These two each copy says of itself.
         encodings: Vec::new(),
         objects: Vec::new(),
-        database_properties: serde_json::to_value(&probe.properties).unwrap_or_default(),
+        database_properties: match engine {
+            EngineKind::Postgres => serde_json::to_value(&probe.properties).unwrap_or_default(),
+            // It has none: what its collections are stands in the archive.
+            EngineKind::Mongodb => serde_json::json!({}),
+        },
         read_back,
         started_at,
         finished_at: Utc::now(),

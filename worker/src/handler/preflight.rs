@@ -1,6 +1,8 @@
 //! What a restore would do and what would keep it from it, without doing anything: the engine looks at the server, this
 //! adds what is known of the save and how long it would take.
 
+mod mongo;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,7 +14,7 @@ use shared::{
     save::SaveState,
 };
 
-use super::{Done, Job, JobError};
+use super::{Done, Job, JobError, mongo::MONGODB};
 use crate::{
     engine::{
         Connection, DatabaseProperties,
@@ -27,6 +29,9 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
     job.phase("looking").await?;
     let restore = &payload.restore;
     let work = job.target(restore.target_id, Purpose::Restore).await?;
+    if work.engine == MONGODB {
+        return mongo::run(job, restore, &work).await;
+    }
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let (manifest, copies) = load(job, restore.save_id).await?;
     let mut problems = Vec::new();

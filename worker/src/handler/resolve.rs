@@ -2,13 +2,18 @@
 //! again (design §4).
 
 use shared::{
-    db::work::Purpose,
+    db::work::{Purpose, TargetWork},
     id::TargetId,
-    job::{Journal, Payload, Step, Swap},
+    job::{Journal, Payload, Renames, Step, Swap},
     name::DatabaseName,
 };
 
-use super::{Done, Job, JobError, exchange};
+use super::{
+    Done, Job, JobError,
+    exchange::{self, Exchanged},
+    mongo::Place,
+    renames,
+};
 use crate::engine::{
     Connection, Engine as _,
     postgres::{Look, parts::Ended},
@@ -21,11 +26,15 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
         return Err(JobError::abort("internal", "a journal on a job that has no use for one", "Report this."));
     };
     let work = job.target(target, Purpose::Restore).await.map_err(undecided)?;
+    if let Step::Renames(renames) = &journal.step {
+        return of_renames(job, &work, renames, journal).await;
+    }
     let (at, _) = job.ctx.connection(&work, job.lease.fence).map_err(|error| undecided(error.into()))?;
     let ended = job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await;
     ended.map_err(|error| undecided(error.into()))?;
     match &journal.step {
         Step::Swap(swap) => of_swap(job, &at, swap, journal).await,
+        Step::Renames(_) => Err(JobError::abort("internal", "renames on a server that makes none", "Report this.")),
         Step::Transaction { database, id } => {
             let ended = job.ctx.postgres.transaction_ended(&at, database, id).await;
             match ended.map_err(|error| undecided(error.into()))? {
@@ -42,6 +51,16 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
                 )),
             }
         }
+    }
+}
+
+/// What was begun is brought to its end: all that comes in is whole, compared and indexed. Where that is not possible any more,
+/// all goes back.
+async fn of_renames(job: &Job, work: &TargetWork, made: &Renames, journal: &Journal) -> Result<Done, JobError> {
+    let place = Place::open(job, work, &made.database).await.map_err(undecided)?;
+    match renames::finish(job, &place.database, made.clone(), resolved(journal)).await {
+        Ok(done) => Ok(done),
+        Err(Exchanged::Not(error) | Exchanged::Unknown(error)) => Err(error),
     }
 }
 

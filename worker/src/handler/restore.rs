@@ -3,6 +3,7 @@
 
 mod compare;
 mod direct;
+mod mongo;
 mod new;
 mod part;
 mod pour;
@@ -20,7 +21,7 @@ use shared::{
 };
 
 use self::source::Source;
-use super::{Done, Job, JobError, preflight};
+use super::{Done, Job, JobError, mongo::MONGODB, preflight};
 use crate::engine::{Connection, Engine, Keep, RestoreOptions, postgres::Standing};
 
 /// What every way of restoring works with.
@@ -39,6 +40,9 @@ struct Restoring<'a> {
 pub async fn run(job: &Job, payload: &RestoreJob) -> Result<Done, JobError> {
     job.phase("preparing").await?;
     let work = job.target(payload.target_id, Purpose::Restore).await?;
+    if work.engine == MONGODB {
+        return mongo::run(job, payload, &work).await;
+    }
     let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let source = Source::load(job, payload.save_id).await?;
     if source.manifest.mode == Mode::Data && payload.part.mode != Mode::Data {
@@ -81,7 +85,7 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     match (&standing.existing, direct) {
         (Some(_), _) => {
             if let Some(save) = payload.safety_save_id {
-                safety::save(restoring, save).await?;
+                safety::save(job, payload, save).await?;
             }
         }
         (None, Some(_)) => {

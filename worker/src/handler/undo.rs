@@ -1,29 +1,43 @@
-//! Swap back what a restore, or an undo, put aside. What makes way for it is kept in its turn.
+//! Put back in its place what a restore, or an undo, put aside. What makes way for it is kept in its turn.
 
 use serde_json::json;
 use shared::{
-    db::{kept, work::Purpose},
+    db::{
+        jobs,
+        kept::{self, KeptRow},
+        work::{Purpose, TargetWork},
+    },
     id::{KeptId, ServerId},
-    job::{Placed, Swap, UndoJob},
+    job::{Placed, Step, Swap, UndoJob},
     name::DatabaseName,
 };
 
 use super::{
     Done, Job, JobError,
     exchange::{self, Exchanged},
-    restore,
+    mongo::{MONGODB, Place},
+    renames, restore,
 };
-use crate::engine::Engine as _;
+use crate::engine::{
+    Engine as _,
+    mongodb::restore::{
+        Survey,
+        rename::{Base, plan_undo},
+    },
+};
 
 /// Swaps.
 pub async fn run(job: &Job, payload: &UndoJob) -> Result<Done, JobError> {
     job.phase("preparing").await?;
     let work = job.target(payload.target_id, Purpose::Restore).await?;
-    let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let mut conn = job.ctx.pool.acquire().await?;
     let kept = kept::get(&mut conn, payload.kept_id).await?.filter(|kept| kept.is_kept).ok_or_else(missing)?;
     drop(conn);
     require_server(work.server_id, kept.server_id)?;
+    if work.engine == MONGODB {
+        return of_collections(job, payload, &work, &kept).await;
+    }
+    let (at, _) = job.ctx.connection(&work, job.lease.fence)?;
     let engine = &job.ctx.postgres;
     engine.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await?;
     let (name, oid) = (&kept.name, u32::try_from(kept.oid).unwrap_or_default());
@@ -48,6 +62,35 @@ pub async fn run(job: &Job, payload: &UndoJob) -> Result<Done, JobError> {
     exchange::describe(&mut result, &swap);
     let comment = existing.comment.as_deref().and_then(|text| engine.own_comment(text));
     exchange::exchange(job, &at, &swap, comment.as_deref(), result).await.map_err(|failed| match failed {
+        Exchanged::Not(error) | Exchanged::Unknown(error) => error,
+    })
+}
+
+/// Collections change names again: those that were put aside get theirs back.
+async fn of_collections(job: &Job, payload: &UndoJob, work: &TargetWork, kept: &KeptRow) -> Result<Done, JobError> {
+    let mut conn = job.ctx.pool.acquire().await?;
+    let journal = jobs::get(&mut conn, kept.job_id).await?.and_then(|row| row.journal);
+    drop(conn);
+    let Some(Step::Renames(made)) = journal.map(|journal| journal.0.step) else { return Err(missing()) };
+    let place = Place::open(job, work, &kept.database).await?;
+    let survey = Survey::of(&place.database).await?;
+    if survey.asides(kept.job_id.0).is_empty() {
+        return Err(missing());
+    }
+    survey.require_movable(&place.database).await?;
+    let base = Base {
+        database: kept.database.clone(),
+        replaces: true,
+        whole: made.whole,
+        keep_old_s: payload.keep_old_s,
+        kept_id: Some(kept.id),
+    };
+    let plan = plan_undo(&place.at, &survey, &made, base)?;
+    let result = json!({
+        "database": kept.database, "undone": kept.job_id, "from": kept.name, "method": "renames", "atomic": false,
+        "warnings": [],
+    });
+    renames::commit(job, &place.database, plan, result).await.map_err(|failed| match failed {
         Exchanged::Not(error) | Exchanged::Unknown(error) => error,
     })
 }

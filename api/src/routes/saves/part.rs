@@ -14,6 +14,15 @@ pub(super) fn checked(part: Part, mode: Option<Mode>, saved: Mode) -> Result<Par
     if part.tables.len() > MAX_TABLES {
         return Err(ApiError::field("/tables", format!("names more than {MAX_TABLES} tables")));
     }
+    if part.collections.len() > MAX_TABLES {
+        return Err(ApiError::field("/collections", format!("names more than {MAX_TABLES} collections")));
+    }
+    let mut named = HashSet::new();
+    for (index, collection) in part.collections.iter().enumerate() {
+        if !named.insert(collection.as_str()) {
+            return Err(ApiError::field(format!("/collections/{index}"), "is named twice"));
+        }
+    }
     let mut seen = HashSet::new();
     for (index, table) in part.tables.iter().enumerate() {
         if !seen.insert((table.schema.as_str(), table.table.as_str())) {

@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::{
     db::{
-        saves,
+        saves, servers,
         targets::{self, TargetRow},
     },
     enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
     job::{Compare, ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
-    name::DatabaseName,
+    name::{CollectionName, DatabaseName},
     save::Mode,
+    server::Engine,
 };
 
 use super::part;
@@ -46,6 +47,9 @@ pub struct CreateRestore {
     /// Only these tables; empty: everything.
     #[serde(default)]
     tables: Vec<TableName>,
+    /// Of a `MongoDB` save, only these collections and views; empty: everything.
+    #[serde(default)]
+    collections: Vec<CollectionName>,
     /// Absent: all that the save has.
     mode: Option<Mode>,
     #[serde(default)]
@@ -97,7 +101,10 @@ impl CreateRestore {
                     self.confirmed(&target.database)?;
                 }
                 if is_inside(part) {
-                    self.only_inside()?;
+                    // Collections that make way are kept, whether they are all or some.
+                    if part.collections.is_empty() {
+                        self.only_inside()?;
+                    }
                 } else if !part.is_whole() {
                     let pointer = if part.mode == Mode::Schema { "/mode" } else { "/extensions" };
                     let detail = "a whole database is replaced by a whole save: name tables, or a new database";
@@ -107,6 +114,28 @@ impl CreateRestore {
                 let method = self.method.unwrap_or_default();
                 Ok(Place::Own(Replace { method, keep_old_s, safety: self.safety.unwrap_or(true) }))
             }
+        }
+    }
+
+    /// Refuses what the target's kind of database does not have.
+    fn check_engine(&self, engine: Engine) -> Result<(), ApiError> {
+        let (kind, unfit): (_, &[(&'static str, bool)]) = match engine {
+            Engine::Postgres => ("MongoDB", &[("/collections", !self.collections.is_empty())]),
+            Engine::Mongodb => (
+                "PostgreSQL",
+                &[
+                    ("/tables", !self.tables.is_empty()),
+                    ("/owner", self.owner.is_some()),
+                    ("/privileges", self.privileges.is_some()),
+                    ("/mode", self.mode.is_some_and(|mode| mode != Mode::All)),
+                    ("/extensions", self.extensions != ExtensionPolicy::Require),
+                    ("/method", self.method.is_some_and(|method| method != Method::Auto)),
+                ],
+            ),
+        };
+        match unfit.iter().find(|(_, given)| *given) {
+            Some((pointer, _)) => Err(ApiError::field(*pointer, format!("is for restores of {kind}"))),
+            None => Ok(()),
         }
     }
 
@@ -146,7 +175,7 @@ impl CreateRestore {
 
 /// Whether a part goes into a database that exists, rather than makes one.
 fn is_inside(part: &Part) -> bool {
-    !part.tables.is_empty() || part.mode == Mode::Data
+    !part.tables.is_empty() || !part.collections.is_empty() || part.mode == Mode::Data
 }
 
 /// Hours in seconds, within bounds.
@@ -177,7 +206,18 @@ pub async fn handle(
     let no_target = || ApiError::field("/into/target_id", "is no target that you may restore with");
     let target = targets::get(&mut tx, target_id).await?.ok_or_else(no_target)?;
     call.authorize(permission, Some(target.service_id)).map_err(|_| no_target())?;
-    let part = Part { tables: body.tables.clone(), extensions: body.extensions, ..Part::default() };
+    let server = servers::get(&mut tx, target.server_id).await?.ok_or_else(no_target)?;
+    let saved = save.manifest.as_ref().map(|manifest| manifest.engine.as_str());
+    if saved.is_some_and(|engine| engine != server.engine.as_str()) {
+        return Err(ApiError::field("/into/target_id", "is a target of another kind of database than the save"));
+    }
+    body.check_engine(server.engine)?;
+    let part = Part {
+        tables: body.tables.clone(),
+        collections: body.collections.clone(),
+        extensions: body.extensions,
+        ..Part::default()
+    };
     let part = part::checked(part, body.mode, save.mode)?;
     let into = body.place(&target, &part)?;
     if body.compare.is_some() && (!part.is_whole() || body.method == Some(Method::Direct)) {

@@ -7,10 +7,10 @@ use shared::{
     db::servers::{self, ServerRow},
     id::ServerId,
     name::{DatabaseName, HostName, NameError, Slug},
-    server::{Engine, TlsMode},
+    server::{Auth, Engine, MongoUri, TlsMode},
 };
 
-use super::{Server, check, taken};
+use super::{Server, check, place, taken};
 use crate::{
     audit::Change,
     call::{Call, created},
@@ -24,8 +24,10 @@ use crate::{
 pub struct CreateServer {
     name: Slug,
     engine: Engine,
-    host: HostName,
+    host: Option<HostName>,
     port: Option<u16>,
+    uri: Option<MongoUri>,
+    auth: Option<Auth>,
     tls_mode: Option<TlsMode>,
     tls_ca_pem: Option<String>,
     maintenance_database: Option<DatabaseName>,
@@ -41,19 +43,26 @@ pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Respon
         (None, Engine::Postgres) => DatabaseName::parse("postgres"),
         (None, Engine::Mongodb) => DatabaseName::parse("admin"),
     };
+    let (host, port) = place(body.uri.as_ref(), body.host, body.port)?;
+    let default_tls = match body.engine {
+        Engine::Postgres => TlsMode::Prefer,
+        Engine::Mongodb => TlsMode::Require,
+    };
     let now = chrono::Utc::now();
     let row = ServerRow {
         id: ServerId::generate(),
         name: body.name,
         engine: body.engine,
-        host: body.host,
-        port: body.port.unwrap_or(body.engine.default_port()).into(),
-        tls_mode: body.tls_mode.unwrap_or(TlsMode::Prefer),
+        host,
+        port: port.unwrap_or(body.engine.default_port()).into(),
+        tls_mode: body.tls_mode.unwrap_or(default_tls),
         tls_ca_pem: body.tls_ca_pem,
         maintenance_database: maintenance
             .map_err(|e: NameError| ApiError::field("/maintenance_database", e.to_string()))?,
         max_jobs: body.max_jobs.unwrap_or(2),
         capacity_bytes: body.capacity_bytes,
+        uri: body.uri.map(String::from),
+        auth: body.auth.unwrap_or_default(),
         created_at: now,
         updated_at: now,
     };

@@ -7,10 +7,10 @@ use shared::{
     db::servers,
     id::ServerId,
     name::{DatabaseName, HostName, Slug},
-    server::TlsMode,
+    server::{Auth, MongoUri, TlsMode},
 };
 
-use super::{Server, check, taken};
+use super::{Server, check, place, taken};
 use crate::{
     audit::Change,
     call::Call,
@@ -26,6 +26,8 @@ pub struct UpdateServer {
     name: Merge<Slug>,
     host: Merge<HostName>,
     port: Merge<u16>,
+    uri: Merge<Option<MongoUri>>,
+    auth: Merge<Auth>,
     tls_mode: Merge<TlsMode>,
     tls_ca_pem: Merge<Option<String>>,
     maintenance_database: Merge<DatabaseName>,
@@ -42,9 +44,20 @@ pub async fn handle(
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    if let Merge::Set(uri) = body.uri {
+        if let Some(uri) = &uri {
+            let (host, port) = place(Some(uri), body.host.new_value().cloned(), body.port.new_value().copied())?;
+            row.host = host;
+            row.port = port.map_or(row.port, i32::from);
+        }
+        row.uri = uri.map(String::from);
+    } else if row.uri.is_some() && (body.host.is_set() || body.port.is_set()) {
+        return Err(ApiError::field("/host", "is the first of the uri's: change the uri, or clear it"));
+    }
     row.port = body.port.new_value().map_or(row.port, |port| i32::from(*port));
     body.name.apply(&mut row.name);
     body.host.apply(&mut row.host);
+    body.auth.apply(&mut row.auth);
     body.tls_mode.apply(&mut row.tls_mode);
     body.tls_ca_pem.apply(&mut row.tls_ca_pem);
     body.maintenance_database.apply(&mut row.maintenance_database);

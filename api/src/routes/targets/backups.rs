@@ -4,12 +4,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::targets,
+    db::{servers, targets},
     enqueue::{self, BackupRequest},
     id::TargetId,
     job::TableName,
-    name::Slug,
+    name::{CollectionName, Slug},
     save::{Mode, Origin},
+    server::Engine,
 };
 
 use crate::{
@@ -32,6 +33,11 @@ pub struct CreateBackup {
     tables: Vec<TableName>,
     #[serde(default)]
     exclude_tables: Vec<TableName>,
+    /// Of a `MongoDB` target only these; empty: all.
+    #[serde(default)]
+    collections: Vec<CollectionName>,
+    #[serde(default)]
+    exclude_collections: Vec<CollectionName>,
     /// Some of the target's stores; empty: all.
     #[serde(default)]
     stores: Vec<Slug>,
@@ -50,12 +56,45 @@ impl CreateBackup {
                 return Err(ApiError::field(pointer, format!("names more than {MAX_TABLES} tables")));
             }
         }
+        for (pointer, names) in
+            [("/collections", &self.collections), ("/exclude_collections", &self.exclude_collections)]
+        {
+            if names.len() > MAX_TABLES {
+                return Err(ApiError::field(pointer, format!("names more than {MAX_TABLES} collections")));
+            }
+        }
         for (index, store) in self.stores.iter().enumerate() {
             if self.stores.iter().take(index).any(|before| before == store) {
                 return Err(ApiError::field(format!("/stores/{index}"), "is named twice"));
             }
         }
         short("/note", &self.note, 500)
+    }
+
+    /// What only one kind of database has.
+    fn fits(&self, engine: Engine) -> Result<(), ApiError> {
+        let has_collections = "is for MongoDB targets: a PostgreSQL database has tables";
+        let has_tables = "is for PostgreSQL targets: a MongoDB database has collections";
+        let unfit = match engine {
+            Engine::Postgres => [
+                ("/collections", has_collections, !self.collections.is_empty()),
+                ("/exclude_collections", has_collections, !self.exclude_collections.is_empty()),
+                ("", "", false),
+            ],
+            Engine::Mongodb => [
+                ("/tables", has_tables, !self.tables.is_empty()),
+                ("/exclude_tables", has_tables, !self.exclude_tables.is_empty()),
+                (
+                    "/mode",
+                    "must be \"all\": in an archive of MongoDB structure and documents go together",
+                    self.mode.is_some_and(|mode| mode != Mode::All),
+                ),
+            ],
+        };
+        match unfit.into_iter().find(|(_, _, given)| *given) {
+            Some((pointer, detail, _)) => Err(ApiError::field(pointer, detail)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,11 +109,15 @@ pub async fn handle(
     let mut tx = call.begin().await?;
     let target = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(permission, Some(target.service_id))?;
+    let server = servers::get(&mut tx, target.server_id).await?.ok_or(ApiError::NotFound("server"))?;
+    body.fits(server.engine)?;
     let wanted = BackupRequest {
         target_id: id,
         mode: body.mode.unwrap_or(Mode::All),
         tables: body.tables,
         exclude_tables: body.exclude_tables,
+        collections: body.collections,
+        exclude_collections: body.exclude_collections,
         stores: body.stores.into_iter().map(String::from).collect(),
         origin: Origin::Manual,
         note: body.note,

@@ -7,6 +7,7 @@ use shared::{
     db::targets::{self, TargetRow},
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
+    server::MongoMode,
 };
 
 use super::{Target, check, refused};
@@ -32,6 +33,7 @@ pub struct CreateTarget {
     worker_group: Option<Slug>,
     deadline_s: Option<i32>,
     stall_s: Option<i32>,
+    mongo_mode: Option<MongoMode>,
 }
 
 pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Response, ApiError> {
@@ -52,6 +54,7 @@ pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Respon
         worker_group: body.worker_group.map_or_else(group, Ok)?,
         deadline_s: body.deadline_s,
         stall_s: body.stall_s,
+        mongo_mode: body.mongo_mode.unwrap_or_default(),
         last_version: 0,
         created_at: now,
         updated_at: now,

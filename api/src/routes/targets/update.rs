@@ -7,6 +7,7 @@ use shared::{
     db::targets,
     id::{CredentialId, ServerId, TargetId},
     name::{DatabaseName, Slug},
+    server::MongoMode,
 };
 
 use super::{Target, check, refused};
@@ -32,6 +33,7 @@ pub struct UpdateTarget {
     worker_group: Merge<Slug>,
     deadline_s: Merge<Option<i32>>,
     stall_s: Merge<Option<i32>>,
+    mongo_mode: Merge<MongoMode>,
 }
 
 impl UpdateTarget {
@@ -65,6 +67,7 @@ pub async fn handle(
     body.worker_group.apply(&mut row.worker_group);
     body.deadline_s.apply(&mut row.deadline_s);
     body.stall_s.apply(&mut row.stall_s);
+    body.mongo_mode.apply(&mut row.mongo_mode);
     check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
     let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;

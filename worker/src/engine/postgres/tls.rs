@@ -16,7 +16,7 @@ use rustls::{
 use super::super::{Connection, EngineError, ErrorCode, TlsMode};
 
 /// The system's certificate authorities, as distributions collect them.
-pub(super) const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(in crate::engine) const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How a connection of this mode is made; every mode but `disable`.
 pub(super) fn client_config(at: &Connection) -> Result<ClientConfig, EngineError> {

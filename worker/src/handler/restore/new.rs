@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{Done, JobError, Restoring, stage};
-use crate::engine::Engine as _;
 
 pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     let Restoring { job, payload, at, source, .. } = restoring;

@@ -4,17 +4,16 @@ use shared::{
     db::{claim, saves},
     failpoint,
     id::SaveId,
-    job::BackupJob,
+    job::{BackupJob, RestoreJob},
     save::{Mode, SaveState},
 };
 use sqlx::Connection as _;
 
-use super::{super::backup, Job, JobError, Restoring};
+use super::{super::backup, Job, JobError};
 use crate::{lease::Stop, record};
 
 /// Makes the safety save, unless an earlier attempt of this job has made it.
-pub(super) async fn save(restoring: &Restoring<'_>, save_id: SaveId) -> Result<(), JobError> {
-    let Restoring { job, payload, .. } = restoring;
+pub(super) async fn save(job: &Job, payload: &RestoreJob, save_id: SaveId) -> Result<(), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, save_id).await?;
     drop(conn);
@@ -28,6 +27,8 @@ pub(super) async fn save(restoring: &Restoring<'_>, save_id: SaveId) -> Result<(
         mode: Mode::All,
         tables: Vec::new(),
         exclude_tables: Vec::new(),
+        collections: Vec::new(),
+        exclude_collections: Vec::new(),
     };
     let saved = backup::make(job, &backup).await.map_err(|error| explain(job, error))?;
     let mut conn = job.ctx.pool.acquire().await?;

@@ -52,13 +52,17 @@ impl Source {
             ));
         }
         let copies = SavedCopy::good(&mut conn, &job.ctx, save_id, &manifest).await?;
-        let properties = serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
-            JobError::abort(
-                "manifest_unreadable",
-                format!("the manifest's database properties cannot be read: {e}"),
-                "Use a newer version.",
-            )
-        })?;
+        let properties = match manifest.engine.as_str() {
+            "postgres" => serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
+                JobError::abort(
+                    "manifest_unreadable",
+                    format!("the manifest's database properties cannot be read: {e}"),
+                    "Use a newer version.",
+                )
+            })?,
+            // Others have none that a restore needs.
+            _ => DatabaseProperties::default(),
+        };
         Ok(Self { manifest, properties, copies })
     }
 

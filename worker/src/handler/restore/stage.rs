@@ -9,7 +9,7 @@ use shared::{
 
 use super::{Attempt, JobError, Restoring, compare, pour};
 use crate::{
-    engine::{Created, Creation, Engine as _},
+    engine::{Created, Creation},
     record::reading::SavedCopy,
     stream::Restored,
 };

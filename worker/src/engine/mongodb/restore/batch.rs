@@ -1,0 +1,131 @@
+//! An `insert` command that grows by documents as they came: no document is decoded, none is copied twice.
+
+use mongodb::bson::{RawDocumentBuf, rawdoc};
+
+use super::{fault, tally::Tally};
+use crate::engine::EngineError;
+
+/// What the driver and the server take at once, at most.
+pub(super) const MAX_DOCUMENTS: usize = 1000;
+/// So much is worth a round trip, and several of them fit a worker's memory.
+pub(super) const FULL_BYTES: usize = 2 << 20;
+
+/// Documents of one collection on their way.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The collection, by its place among those that are loaded.
+    pub(super) collection: usize,
+    command: Vec<u8>,
+    /// Where the array of documents begins in it.
+    array_at: usize,
+    tallies: Vec<Tally>,
+}
+
+/// An `insert` that is complete.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) collection: usize,
+    pub(super) command: RawDocumentBuf,
+    /// Of each document, in order.
+    pub(super) tallies: Vec<Tally>,
+}
+
+impl Batch {
+    /// An empty one, for a collection of this name.
+    pub(super) fn new(collection: usize, name: &str) -> Self {
+        let head = rawdoc! {
+            "insert": name,
+            // So that one document that came twice does not keep those behind it from being written.
+            "ordered": false,
+            // The documents were there: what a validator has to say of them comes too late.
+            "bypassDocumentValidation": true,
+            "writeConcern": { "w": "majority" },
+        };
+        let mut command = head.into_bytes();
+        command.pop();
+        command.extend_from_slice(b"\x04documents\0");
+        let array_at = command.len();
+        command.extend_from_slice(&[0; 4]);
+        Self { collection, command, array_at, tallies: Vec::new() }
+    }
+
+    /// Adds a document. What it comes to.
+    pub(super) fn push(&mut self, document: &[u8]) -> Tally {
+        let tally = Tally::of(document);
+        self.command.push(0x03);
+        self.command.extend_from_slice(self.tallies.len().to_string().as_bytes());
+        self.command.push(0);
+        self.command.extend_from_slice(document);
+        self.tallies.push(tally);
+        tally
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.command.len()
+    }
+
+    /// Whether it should go before a document of so many bytes comes to it: the largest documents go alone.
+    pub(super) fn is_full_before(&self, more: usize) -> bool {
+        !self.tallies.is_empty() && (self.tallies.len() >= MAX_DOCUMENTS || self.len() + more > FULL_BYTES)
+    }
+
+    /// The command.
+    pub(super) fn finish(self) -> Result<Ready, EngineError> {
+        let Self { collection, mut command, array_at, tallies } = self;
+        command.push(0);
+        let array = length(command.len() - array_at);
+        command[array_at..array_at + 4].copy_from_slice(&array);
+        command.push(0);
+        let whole = length(command.len());
+        command[..4].copy_from_slice(&whole);
+        let command = RawDocumentBuf::from_bytes(command).map_err(|error| fault::internal("a batch", error))?;
+        Ok(Ready { collection, command, tallies })
+    }
+}
+
+/// A batch is a few MiB, or one document of 16.
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{Document, doc};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_the_command_that_the_driver_would_make() {
+        let documents: Vec<Document> = (0..12).map(|n| doc! { "_id": n, "ключ": "значение", "a": [n] }).collect();
+        let mut batch = Batch::new(3, "__hf_x");
+        let mut sum = Tally::default();
+        for document in &documents {
+            sum.add(batch.push(&document.to_vec().unwrap()));
+        }
+        let ready = batch.finish().unwrap();
+        let command = Document::from_reader(ready.command.as_bytes()).unwrap();
+        assert_eq!(
+            command,
+            doc! {
+                "insert": "__hf_x", "ordered": false, "bypassDocumentValidation": true,
+                "writeConcern": { "w": "majority" }, "documents": documents,
+            }
+        );
+        assert_eq!((ready.collection, ready.tallies.len(), sum.documents), (3, 12, 12));
+    }
+
+    #[test]
+    fn it_is_full_by_number_or_by_bytes_but_never_empty() {
+        let mut batch = Batch::new(0, "a");
+        assert!(!batch.is_full_before(16 << 20));
+        let small = doc! { "_id": 1 }.to_vec().unwrap();
+        for _ in 0..MAX_DOCUMENTS - 1 {
+            batch.push(&small);
+        }
+        assert!(!batch.is_full_before(small.len()));
+        assert!(batch.is_full_before(FULL_BYTES));
+        batch.push(&small);
+        assert!(batch.is_full_before(small.len()));
+    }
+}

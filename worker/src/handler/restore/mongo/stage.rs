@@ -1,0 +1,133 @@
+//! The save in collections of its own, under names of its own: whole, compared, indexed, and not yet where anybody looks for it.
+
+use std::sync::Arc;
+
+use shared::{failpoint, job::Compare, name::Slug};
+
+use super::{super::pour, Attempt, JobError, Restoring};
+use crate::{
+    engine::{
+        EngineError,
+        mongodb::{
+            archive::ArchiveError,
+            restore::{LoadError, Loaded, Loader, compare::compare, index, survey::drop_staged},
+        },
+    },
+    record::reading::SavedCopy,
+    stream::{self, Restored, StreamError},
+};
+
+/// Between the stream and the reader of the archive.
+const PIPE: usize = 1 << 20;
+
+/// Collections that wait for their names.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) loaded: Loaded,
+    pub(super) restored: Restored,
+    pub(super) store: Slug,
+    pub(super) damaged: Vec<serde_json::Value>,
+}
+
+/// Restores beside what is there, from the first good copy.
+pub(super) async fn stage(restoring: &Restoring<'_>) -> Result<Staged, JobError> {
+    let mut tries = restoring.source.tries()?;
+    let (loaded, restored) = loop {
+        match once(restoring, tries.copy()).await {
+            Ok(staged) => break staged,
+            Err(attempt) => {
+                discard(restoring).await;
+                tries.failed(attempt)?;
+            }
+        }
+    };
+    let (store, damaged) = tries.succeeded();
+    Ok(Staged { loaded, restored, store, damaged })
+}
+
+/// Drops what this job has staged. What is left all the same tells its job by its name.
+pub(super) async fn discard(restoring: &Restoring<'_>) {
+    let Restoring { job, place, .. } = restoring;
+    if let Err(error) = drop_staged(&place.database, job.lease.fence.job.0, None).await {
+        tracing::error!(database = place.database.name(), error = %shared::telemetry::Causes(&error), "the collections of a failed restore could not be dropped");
+    }
+}
+
+async fn once(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<(Loaded, Restored), Attempt> {
+    let Restoring { job, payload, place, .. } = restoring;
+    job.phase("restoring").await?;
+    let (mut loaded, restored) = pour_into(restoring, copy).await?;
+    if payload.compare != Compare::Off {
+        job.phase("comparing").await?;
+        let by_digest = payload.compare == Compare::Digest;
+        loaded.warnings.extend(unless_stopped(restoring, compare(&place.database, &loaded, by_digest)).await?);
+    }
+    job.phase("indexing").await?;
+    unless_stopped(restoring, index::build(&place.database, &loaded)).await?;
+    failpoint!("mongo.staged");
+    Ok((loaded, restored))
+}
+
+async fn pour_into(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<(Loaded, Restored), Attempt> {
+    let Restoring { job, place, chosen, .. } = restoring;
+    let cancel = &job.lease.cancel;
+    let stored = pour::open(job, copy).await?;
+    let expected = copy.expected().map_err(Attempt::Copy)?;
+    let (writer, reader) = tokio::io::duplex(PIPE);
+    let mut loader = Loader::new(place.database.clone(), place.at.session, chosen.clone());
+    let (progress, watched) = job.watch(Some(expected.raw_bytes));
+    let streaming = stream::restore(stored, &expected, copy.decryption(), writer, progress, cancel);
+    let loading = async {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(EngineError::cancelled().into()),
+            loaded = loader.run(reader) => loaded,
+        }
+    };
+    let (streamed, loaded) = tokio::join!(streaming, loading);
+    drop(watched);
+    if loaded.is_err() || streamed.is_err() {
+        loader.settle().await;
+    }
+    let verdict = match (streamed, loaded) {
+        (Ok(restored), Ok(loaded)) => return Ok((loaded, restored)),
+        (Err(StreamError::Cancelled), _) => return Err(JobError::Stopped.into()),
+        // The stream ended before its time, and the archive with it: what the stream says is why.
+        (Err(error), _) if error.is_of_the_copy() => return Err(Attempt::Copy(error.into())),
+        (Err(StreamError::Sink { .. }) | Ok(_), Err(verdict)) => verdict,
+        (Err(error), _) => return Err(error.into()),
+    };
+    // What cannot be made sense of may be damage, which another copy does not have: the bytes are asked first.
+    let is_permanent = match &verdict {
+        LoadError::Archive(error) => error.is_permanent(),
+        LoadError::Engine(error) => error.is_permanent() && error.code() != crate::engine::ErrorCode::Cancelled,
+    };
+    if is_permanent {
+        let again = pour::open(job, copy).await?;
+        match stream::verify(again, &expected, copy.decryption(), Arc::default(), cancel).await {
+            Err(damage) if damage.is_of_the_copy() => return Err(Attempt::Copy(damage.into())),
+            Err(StreamError::Cancelled) => return Err(JobError::Stopped.into()),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Err(Attempt::Job(match verdict {
+        LoadError::Engine(error) => error.into(),
+        LoadError::Archive(error) => broken(&error),
+    }))
+}
+
+fn broken(error: &ArchiveError) -> JobError {
+    let hint = "Choose another save: this one is stored as it was made, and was not made well.";
+    JobError::abort("archive_broken", super::super::super::chain(error), hint)
+}
+
+async fn unless_stopped<T>(
+    restoring: &Restoring<'_>,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, Attempt> {
+    tokio::select! {
+        biased;
+        () = restoring.job.lease.cancel.cancelled() => Err(JobError::Stopped.into()),
+        done = work => Ok(done?),
+    }
+}
