@@ -1,9 +1,9 @@
 //! What was restored is held against the save's inventory before it takes its place.
 
 use serde_json::{Value, json};
-use support::{App, Database, TargetSpec, database, stack};
+use support::{App, Database, database, stack};
 
-use super::{CONTENT, counts_of, prepare, told};
+use super::{CONTENT, counts_of, prepare, told, whole};
 use crate::engine::one_attempt;
 
 async fn restored(app: &App, save: &str, more: Value) -> (Value, Database) {
@@ -22,7 +22,7 @@ async fn a_restored_database_holds_what_was_saved_in_whatever_order() {
     let source = Database::create(CONTENT).await;
     prepare(&mut database::connect("postgres").await, &source.name).await;
     let _worker = app.worker("one").await;
-    let target = app.target(&source).await;
+    let target = app.target_with(&whole(&source.name)).await;
     let save = app.saved(&target).await;
     let inventory = told(&app, &save).await;
     let (done, copy) = restored(&app, &save, json!({})).await;
@@ -33,7 +33,7 @@ async fn a_restored_database_holds_what_was_saved_in_whatever_order() {
     assert_eq!(done["result"]["warnings"], json!([]), "{done:#}");
 
     // The same rows in another order, and then one row that is another.
-    let target = app.target_with(&TargetSpec::of(&copy.name)).await;
+    let target = app.target_with(&whole(&copy.name)).await;
     let moved = "UPDATE a.lots SET note = note WHERE id % 2 = 0; UPDATE a.same SET t = t; VACUUM FULL a.same";
     for statement in moved.split("; ") {
         database::run(&mut copy.session().await, statement).await;
@@ -58,7 +58,7 @@ async fn inherited_columns_may_change_their_order() {
     )
     .await;
     let _worker = app.worker("one").await;
-    let target = app.target(&source).await;
+    let target = app.target_with(&whole(&source.name)).await;
     let save = app.saved(&target).await;
     let (done, _copy) = restored(&app, &save, json!({})).await;
     assert_eq!((&done["state"], &done["result"]["compared"]["doubtful"]), (&json!("succeeded"), &json!(1)), "{done:#}");
@@ -72,7 +72,7 @@ async fn what_is_not_what_was_saved_takes_no_ones_place() {
     one_attempt(&app).await;
     let source = Database::small().await;
     let _worker = app.worker("one").await;
-    let target = app.target(&source).await;
+    let target = app.target_with(&whole(&source.name)).await;
     let save = app.saved(&target).await;
     let forge = |path: &str, value: &str| {
         format!(

@@ -111,8 +111,8 @@ async fn whole(
     }
     let key = StoreKey::parse(key).map_err(|error| error.to_string())?;
     let stored = read(store, &key).await?;
-    let (signed, verdict) = signer.check(&stored).map_err(|error| error.to_string())?;
-    let (manifest, _) = manifests::read(&signed, store.name(), encryption)
+    let (text, verdict) = signer.check(&stored).map_err(|error| error.to_string())?;
+    let (manifest, _) = manifests::read(&text, store.name(), encryption)
         .map_err(|error| format!("its manifest cannot be read: {}", Causes(&error)))?;
     let says = (manifest.installation.to_string(), manifest.service.as_str(), manifest.target.as_str());
     if (says.0.as_str(), says.1, says.2) != (installation, service, target) || manifest.save.to_string() != *save {

@@ -117,11 +117,11 @@ fn refuse(differing: &[Difference]) -> Result<(), JobError> {
 }
 
 fn named(differing: &[Difference]) -> String {
-    let mut text = differing.iter().take(NAMED).map(Difference::told).collect::<Vec<_>>().join("; ");
-    if differing.len() > NAMED {
-        text.push_str(&format!("; and {} more", differing.len() - NAMED));
+    let text = differing.iter().take(NAMED).map(Difference::told).collect::<Vec<_>>().join("; ");
+    match differing.len().saturating_sub(NAMED) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
     }
-    text
 }
 
 /// Something that was saved and is not the same now.
