@@ -1,4 +1,4 @@
-//! From the settings to the two clients: object_store's, and a plain one for the few requests that it does not make.
+//! From the settings to the two clients: `object_store`'s, and a plain one for the few requests that it does not make.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The requests that object_store does not make: unsigned ones, and those on a version of an object. They go by signed
+//! The requests that `object_store` does not make: unsigned ones, and those on a version of an object. They go by signed
 //! URLs, which must not be seen: an error's URL is taken off before anyone shows it.
 
 use std::time::Duration;

@@ -48,7 +48,7 @@ async fn delete_version(store: &S3Store, place: &str, path: &Path, version: &str
     // The code is the one of a key that lacks a right. Not every service says in words that it is a lock, nor until when.
     let standing = store.raw.on_version(Method::HEAD, path, version).await.map_err(lost)?;
     match lock(standing.headers(), Utc::now()) {
-        Some(until) => Err(store.fault(DOING, place, Fault::Locked { until }).because(error)),
+        Some(locked) => Err(store.fault(DOING, place, locked).because(error)),
         None if locked => Err(store.fault(DOING, place, Fault::Locked { until: None }).because(error)),
         None => Err(error),
     }
@@ -60,8 +60,8 @@ fn speaks_of_a_lock(error: &StoreError) -> bool {
     said.contains("object lock") || said.contains("worm protected")
 }
 
-/// Whether these headers tell of a lock, and until when if that is known.
-fn lock(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+/// The lock that these headers tell of, and until when if that is known.
+fn lock(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Fault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let until = text("x-amz-object-lock-retain-until-date")
         .and_then(|date| DateTime::parse_from_rfc3339(date).ok())
@@ -69,9 +69,9 @@ fn lock(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>
         .filter(|date| *date > now);
     let held = text("x-amz-object-lock-legal-hold").is_some_and(|hold| hold.eq_ignore_ascii_case("on"));
     match (until, held) {
-        (Some(until), false) => Some(Some(until)),
+        (Some(until), false) => Some(Fault::Locked { until: Some(until) }),
         // A legal hold has no end that anyone knows.
-        (_, true) => Some(None),
+        (_, true) => Some(Fault::Locked { until: None }),
         (None, false) => None,
     }
 }
@@ -89,9 +89,12 @@ mod tests {
             lock(&headers, now)
         };
         let date = "x-amz-object-lock-retain-until-date";
-        assert_eq!(with(date, "2026-11-22T00:00:00Z"), Some(Some(now + chrono::Duration::days(1))));
+        assert_eq!(
+            with(date, "2026-11-22T00:00:00Z"),
+            Some(Fault::Locked { until: Some(now + chrono::Duration::days(1)) })
+        );
         assert_eq!(with(date, "2026-11-20T00:00:00Z"), None, "a lock that is over is none");
-        assert_eq!(with("x-amz-object-lock-legal-hold", "ON"), Some(None));
+        assert_eq!(with("x-amz-object-lock-legal-hold", "ON"), Some(Fault::Locked { until: None }));
         assert_eq!(with("x-amz-object-lock-legal-hold", "OFF"), None);
     }
 }

@@ -135,12 +135,11 @@ impl PartsUpload {
 
     async fn take(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
         while !bytes.is_empty() {
-            let mut filling = match self.filling.take() {
-                Some(filling) => filling,
-                None => {
-                    self.drain("writing", BUFFERS - 1).await?;
-                    BytesMut::with_capacity(PART_BYTES)
-                }
+            let mut filling = if let Some(filling) = self.filling.take() {
+                filling
+            } else {
+                self.drain("writing", BUFFERS - 1).await?;
+                BytesMut::with_capacity(PART_BYTES)
             };
             let room = (PART_BYTES - filling.len()).min(bytes.len());
             filling.extend_from_slice(&bytes.split_to(room));
