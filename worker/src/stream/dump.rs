@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::encrypt::{Encryption, encrypt};
+use super::encrypt::Encryption;
 use super::hash::RawHash;
 use super::progress::{Watch, bottleneck};
 use super::{
@@ -25,7 +25,7 @@ mod branch;
 mod compress;
 mod fan;
 
-use branch::{Branch, sum};
+use branch::Branch;
 use compress::compress;
 use fan::{Fan, abort_all};
 
@@ -164,28 +164,14 @@ pub async fn dump(
             (from_tap, Some(spawn_blocking(move || inventory(tap, from_hash, &to_zstd))))
         }
     };
-    let mut to_branches = Vec::new();
-    let mut running = Vec::new();
     let several = branches.len() > 1;
+    let (mut to_branches, mut running) = (Vec::new(), Vec::new());
     for (n, branch) in branches.into_iter().enumerate() {
-        let (to_branch, mut input) = mpsc::channel(HAND_OVER.min(half - 3));
-        to_branches.push(to_branch);
-        let stage = |what: &str| if several { format!("{what}:{}", branch.name) } else { what.to_owned() };
-        let mut encrypting = None;
-        if let Some(encryption) = &branch.encryption {
-            let (to_sum, from_age) = mpsc::channel(1);
-            let pool = BlockPool::new(half);
-            gauges.push(pool.gauge());
-            let (name, encryption, from_zstd) =
-                (stage("age"), Arc::clone(encryption), std::mem::replace(&mut input, from_age));
-            encrypting = Some(spawn_blocking(move || encrypt(&name, &encryption, from_zstd, to_sum, pool)));
-        }
-        let (name, fan) = (stage("sha256"), Arc::clone(&fan));
-        // Bytes are counted once, however many copies there are.
+        // Bytes are counted once, however many branches there are.
         let counted = (n == 0).then(|| Arc::clone(&progress));
-        let (limit, outputs, members) = (branch.limit, branch.outputs, branch.members);
-        let summing = spawn_blocking(move || sum(&name, input, limit, outputs, &fan, counted.as_deref()));
-        running.push((encrypting, summing, members));
+        let (to_branch, stages) = branch.start(several, half, &fan, counted, &mut gauges);
+        to_branches.push(to_branch);
+        running.push(stages);
     }
     let level = plan.level;
     let compressing = spawn_blocking(move || compress(level, from_tap, to_branches, zstd_pool));
@@ -204,20 +190,9 @@ pub async fn dump(
     let mut encrypted = Ok(());
     let mut branch_times = Vec::new();
     let mut sums: Vec<Vec<SentObject>> = vec![Vec::new(); names.len()];
-    for (encrypting, summing, members) in running {
-        if let Some(encrypting) = encrypting {
-            match join("age", encrypting).await? {
-                Ok(time) => branch_times.push(time),
-                Err(error) => encrypted = Err(error),
-            }
-        }
-        let (sent, time) = join("sha256", summing).await?;
-        branch_times.push(time);
-        for at in members {
-            if let Some(sums) = sums.get_mut(at) {
-                sums.clone_from(&sent);
-            }
-        }
+    for branch in running {
+        let ended = branch.ended(&mut sums, &mut branch_times).await?;
+        encrypted = encrypted.and(ended);
     }
     let mut ended = fan.ended(&mut tasks).await?;
 

@@ -17,10 +17,13 @@ use support::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{Line, Plan, Rng};
-use crate::{chaos::bench::spec, engine::one_attempt};
+use crate::{chaos::bench::spec, encrypted::Key, engine::one_attempt};
 
 /// So many objects are damaged and restored side by side.
 const TOGETHER: u64 = 4;
+
+/// A store whose objects are encrypted.
+const SEALED: &str = "sealed";
 
 /// What is done to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +40,19 @@ pub(super) async fn all(plan: &Plan) -> Vec<Line> {
     let source = Database::create(&auction(3, 9_000)).await;
     let before = Digest::of(&source.name).await;
     let worker = spec(&app, "restorer", "default", "");
-    let _worker = app.worker_with(&WorkerSpec { slots: 4, lease_s: 20.0, ..worker }).await;
+    // As `disk`, but encrypted.
+    let key = Key::new(&app, "age.key");
+    let root = app.dir.path().join(SEALED);
+    std::fs::create_dir(&root).unwrap();
+    let more = format!(
+        "[stores.{SEALED}]\nkind = \"file\"\nroot = {root:?}\n[stores.{SEALED}.encryption]\nrecipients = [{:?}]\nidentity_file = {:?}\n",
+        key.recipient, key.file
+    );
+    let _worker = app.worker_with(&WorkerSpec { slots: 4, lease_s: 20.0, more, ..worker }).await;
     let mut objects = Vec::new();
     for n in 0..TOGETHER {
         // A second save of the same data is what the bytes of a splice come from.
-        let store = if n % 4 == 3 { "grid" } else { "disk" };
+        let store = ["disk", SEALED, "disk", "grid"][usize::try_from(n % 4).unwrap()];
         let server = json!({ "max_jobs": 8 });
         let target = TargetSpec { server, target: json!({ "stores": [store] }), ..TargetSpec::of(&source.name) };
         let target = app.target_with(&target).await;
@@ -188,11 +199,11 @@ impl Object {
     async fn of(app: &App, save: &str, other: &str, store: &'static str) -> Self {
         let client = mongodb::Client::with_uri_str(stack::setting("MONGO_URL")).await.unwrap();
         let chunks = client.database(&app.database).collection("saves.chunks");
-        let (path, files_id) = place(app, save).await;
+        let (path, files_id) = place(app, save, store).await;
         let mut this =
             Self { save: save.to_owned(), store, whole: Vec::new(), other: Vec::new(), path, chunks, files_id };
         this.whole = this.get(&this.path, &this.files_id).await;
-        let (path, files_id) = place(app, other).await;
+        let (path, files_id) = place(app, other, store).await;
         this.other = this.get(&path, &files_id).await;
         assert!(this.whole.len() > 1 << 18, "too small to mean anything: {}", this.whole.len());
         assert!(this.other.len() > 1 << 17);
@@ -200,7 +211,7 @@ impl Object {
     }
 
     async fn get(&self, path: &PathBuf, files_id: &str) -> Vec<u8> {
-        if self.store == "disk" {
+        if self.store != "grid" {
             return std::fs::read(path).unwrap();
         }
         let of_file = self.chunks.find(doc! { "files_id": files_id }).sort(doc! { "n": 1 });
@@ -210,7 +221,7 @@ impl Object {
 
     /// Puts other bytes in its place; the file document of `GridFS` stays, as damage does not ask it.
     async fn put(&self, bytes: &[u8]) {
-        if self.store == "disk" {
+        if self.store != "grid" {
             return std::fs::write(&self.path, bytes).unwrap();
         }
         self.chunks.delete_many(doc! { "files_id": &self.files_id }).await.unwrap();
@@ -222,12 +233,13 @@ impl Object {
     }
 }
 
-async fn place(app: &App, save: &str) -> (PathBuf, String) {
+async fn place(app: &App, save: &str, store: &str) -> (PathBuf, String) {
     let place: String = app
         .value(&format!(
             "SELECT key || ' ' || upload_ref FROM save_objects WHERE save_id = '{save}' AND part = 'dump.0001'"
         ))
         .await;
     let (key, upload) = place.split_once(' ').unwrap();
-    (app.store().join(key), upload.to_owned())
+    let root = if store == SEALED { app.dir.path().join(SEALED) } else { app.store() };
+    (root.join(key), upload.to_owned())
 }

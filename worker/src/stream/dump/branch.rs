@@ -5,26 +5,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::name::Slug;
-use tokio::sync::mpsc::{self, Receiver};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use super::fan::{Copied, Fan, Output, Piece};
 use super::{Destination, SentObject};
-use crate::stream::encrypt::Encryption;
+use crate::stream::encrypt::{Encryption, encrypt};
 use crate::stream::hash::{RawHash, StoredHash};
 use crate::stream::progress::Watch;
-use crate::stream::{Progress, StageTime};
+use crate::stream::{BlockPool, Gauge, HAND_OVER, Progress, StageTime, StreamError, join};
 
 /// Copies that store the same bytes.
 pub(super) struct Branch {
     /// The store of its first copy.
-    pub(super) name: Slug,
+    name: Slug,
     pub(super) encryption: Option<Arc<Encryption>>,
     /// The smallest of its copies' limits.
-    pub(super) limit: Option<u64>,
-    pub(super) outputs: Vec<Output>,
+    limit: Option<u64>,
+    outputs: Vec<Output>,
     /// Its copies, by their place among all.
-    pub(super) members: Vec<usize>,
+    members: Vec<usize>,
 }
 
 impl Branch {
@@ -60,10 +60,68 @@ impl Branch {
         }
         (branches, tasks)
     }
+
+    /// Starts the stages of the branch; what they read comes through the sender. `blocks` are those of the encrypted form.
+    pub(super) fn start(
+        self,
+        several: bool,
+        blocks: usize,
+        fan: &Arc<Fan>,
+        counted: Option<Arc<Progress>>,
+        gauges: &mut Vec<Arc<Gauge>>,
+    ) -> (Sender<Bytes>, Running) {
+        let Self { name, encryption, limit, outputs, members } = self;
+        let stage = |what: &str| if several { format!("{what}:{name}") } else { what.to_owned() };
+        let (to_branch, mut input) = mpsc::channel(HAND_OVER.min(blocks - 3));
+        let encrypting = encryption.map(|encryption| {
+            let (to_sum, from_age) = mpsc::channel(1);
+            let from_zstd = std::mem::replace(&mut input, from_age);
+            let pool = BlockPool::new(blocks);
+            gauges.push(pool.gauge());
+            let name = stage("age");
+            spawn_blocking(move || encrypt(&name, &encryption, from_zstd, to_sum, pool))
+        });
+        let (name, fan) = (stage("sha256"), Arc::clone(fan));
+        let summing = spawn_blocking(move || sum(&name, input, limit, outputs, &fan, counted.as_deref()));
+        (to_branch, Running { encrypting, summing, members })
+    }
+}
+
+/// The stages of a branch.
+pub(super) struct Running {
+    encrypting: Option<JoinHandle<Result<StageTime, StreamError>>>,
+    summing: JoinHandle<(Vec<SentObject>, StageTime)>,
+    members: Vec<usize>,
+}
+
+impl Running {
+    /// Waits for the stages, and notes for each copy what was sent to it. Whether the encryption went well is the inner
+    /// result: the caller first waits for all others.
+    pub(super) async fn ended(
+        self,
+        sums: &mut [Vec<SentObject>],
+        times: &mut Vec<StageTime>,
+    ) -> Result<Result<(), StreamError>, StreamError> {
+        let mut encrypted = Ok(());
+        if let Some(encrypting) = self.encrypting {
+            match join("age", encrypting).await? {
+                Ok(time) => times.push(time),
+                Err(error) => encrypted = Err(error),
+            }
+        }
+        let (sent, time) = join("sha256", self.summing).await?;
+        times.push(time);
+        for at in self.members {
+            if let Some(sums) = sums.get_mut(at) {
+                sums.clone_from(&sent);
+            }
+        }
+        Ok(encrypted)
+    }
 }
 
 /// The stage before the copies. Ends early when none of them takes anything any more.
-pub(super) fn sum(
+fn sum(
     name: &str,
     mut input: Receiver<Bytes>,
     limit: Option<u64>,
