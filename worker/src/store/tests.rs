@@ -139,8 +139,8 @@ async fn s3_says_what_is_wrong_with_its_settings_and_keeps_its_secret() {
     }
     let nobody = shared::config::S3 { endpoint: Some("http://127.0.0.1:1".to_owned()), ..settings };
     let store = S3Store::open(Slug::parse("cloud").unwrap(), &nobody, ReadBack::Full).unwrap();
-    let discard = store.discard(&StoreKey::parse("a/b").unwrap(), &UploadRef::multipart("x"));
-    let error = discard.await.unwrap_err();
+    let (key, upload) = (StoreKey::parse("a/b").unwrap(), UploadRef::multipart("x"));
+    let error = store.discard(&key, &upload).await.unwrap_err();
     assert_eq!((error.code(), error.is_permanent()), ("store_unreachable", false), "{error}");
 }
 
