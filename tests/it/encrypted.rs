@@ -28,7 +28,7 @@ impl Key {
 /// A worker whose stores of these names are encrypted to `to`, and which can read with `identity`.
 pub(crate) fn encrypting(name: &str, stores: &[&str], to: &[&Key], identity: Option<&Key>) -> WorkerSpec {
     let recipients: Vec<&str> = to.iter().map(|key| key.recipient.as_str()).collect();
-    let identity = identity.map(|key| format!("identity_file = {:?}\n", key.file)).unwrap_or_default();
+    let identity = identity.map(|key| format!("identity_file = \"{}\"\n", key.file.display())).unwrap_or_default();
     let table = |store: &&str| format!("[stores.{store}.encryption]\nrecipients = {recipients:?}\n{identity}");
     let more = stores.iter().map(table).collect();
     WorkerSpec { more, ..WorkerSpec::named(name) }

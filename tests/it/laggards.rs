@@ -1,5 +1,4 @@
 //! A store that takes nothing any more: its copy is given up where it is not needed, and waited for where it is.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use serde_json::json;
 use support::{App, Proxy, TargetSpec, WorkerSpec, invariants::remove_grid, stack, until};

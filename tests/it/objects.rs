@@ -1,5 +1,4 @@
 //! Dumps that one object cannot hold: several objects, one stream.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use support::{App, Database, WorkerSpec, database, stack};
 

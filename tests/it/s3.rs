@@ -1,5 +1,4 @@
 //! Store `s3`, on a real server: saves in a bucket, what a killed worker leaves there, and settings that are wrong.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use serde_json::{Value, json};
 use support::{App, Bucket, Database, Digest, Proxy, TargetSpec, WorkerSpec, stack, until};

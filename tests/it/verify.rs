@@ -10,7 +10,7 @@ use support::{App, Database, Digest, Proxy, TargetSpec, WorkerSpec, invariants, 
 fn second(app: &App) -> (PathBuf, String) {
     let dir = app.dir.path().join("second");
     std::fs::create_dir(&dir).unwrap();
-    let toml = format!("\n[stores.second]\nkind = \"file\"\nroot = {dir:?}\n");
+    let toml = format!("\n[stores.second]\nkind = \"file\"\nroot = \"{}\"\n", dir.display());
     (dir, toml)
 }
 

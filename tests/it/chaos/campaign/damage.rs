@@ -45,8 +45,10 @@ pub(super) async fn all(plan: &Plan) -> Vec<Line> {
     let root = app.dir.path().join(SEALED);
     std::fs::create_dir(&root).unwrap();
     let more = format!(
-        "[stores.{SEALED}]\nkind = \"file\"\nroot = {root:?}\n[stores.{SEALED}.encryption]\nrecipients = [{:?}]\nidentity_file = {:?}\n",
-        key.recipient, key.file
+        "[stores.{SEALED}]\nkind = \"file\"\nroot = \"{}\"\n[stores.{SEALED}.encryption]\nrecipients = [{:?}]\nidentity_file = \"{}\"\n",
+        root.display(),
+        key.recipient,
+        key.file.display()
     );
     let _worker = app.worker_with(&WorkerSpec { slots: 4, lease_s: 20.0, more, ..worker }).await;
     let mut objects = Vec::new();

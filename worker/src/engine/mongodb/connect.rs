@@ -65,14 +65,13 @@ pub(super) fn place(at: &Connection) -> String {
 }
 
 async fn options(at: &Connection, run_dir: &Path) -> Result<(ClientOptions, Option<SecretDir>), EngineError> {
-    let mut options = match &at.mongodb.uri {
+    let mut options = if let Some(uri) = &at.mongodb.uri {
         // A name that resolves to hosts is resolved here.
-        Some(uri) => ClientOptions::parse(without_authentication(uri)).await.map_err(failed("reading the uri"))?,
-        None => {
-            let host = ServerAddress::Tcp { host: at.host.to_string(), port: Some(at.port) };
-            // This very host, and not others that it may know of and that nobody has named.
-            ClientOptions::builder().hosts(vec![host]).direct_connection(true).build()
-        }
+        ClientOptions::parse(without_authentication(uri)).await.map_err(failed("reading the uri"))?
+    } else {
+        let host = ServerAddress::Tcp { host: at.host.to_string(), port: Some(at.port) };
+        // This very host, and not others that it may know of and that nobody has named.
+        ClientOptions::builder().hosts(vec![host]).direct_connection(true).build()
     };
     options.app_name = Some(at.session.to_string());
     options.server_selection_timeout = Some(CONNECT_TIMEOUT);

@@ -190,7 +190,7 @@ fn encode(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte.into()),
-            _ => out.push_str(&format!("%{byte:02X}")),
+            _ => out.extend(["%".to_owned(), format!("{byte:02X}")]),
         }
     }
     out

@@ -36,13 +36,17 @@ pub(super) struct FileUpload {
     /// Absent once it was asked for its result.
     trail: Option<Trail>,
     /// What the trail has read again, once all was written.
-    ended: Option<Option<blake3::Hash>>,
+    ended: Option<ReadAgain>,
     written: u64,
     /// Up to here the trail was sent.
     sent: u64,
     done: bool,
     cancel: CancellationToken,
 }
+
+/// What the thread that followed has read; none if nobody wanted it to.
+#[derive(Debug, Clone, Copy)]
+struct ReadAgain(Option<blake3::Hash>);
 
 /// The thread that follows the writer.
 #[derive(Debug)]
@@ -166,7 +170,7 @@ impl Upload for FileUpload {
             if self.written > self.sent {
                 self.flush().await?;
             }
-            self.ended = Some(self.followed().await?);
+            self.ended = Some(ReadAgain(self.followed().await?));
         }
         self.file = Some(file);
         Ok(())
@@ -174,7 +178,7 @@ impl Upload for FileUpload {
 
     async fn commit(mut self: Box<Self>, whole: &Whole) -> Result<Stored, StoreError> {
         self.end().await?;
-        let read_back = self.ended.flatten();
+        let read_back = self.ended.and_then(|ended| ended.0);
         let file = self.take_file("committing")?;
         let (found, file) = self
             .store

@@ -37,7 +37,7 @@ pub(super) fn compress(
     }
     if let Some(block) = out.block.take().filter(|block| !block.is_empty()) {
         // Closed means that the copies failed, which they report themselves.
-        out.send(block.freeze());
+        out.send(&block.freeze());
     }
     watch.was_waiting();
     Ok(watch.time())
@@ -53,7 +53,7 @@ struct Packer {
 
 impl Packer {
     /// `false` when nobody takes the output any more.
-    fn send(&mut self, block: Bytes) -> bool {
+    fn send(&mut self, block: &Bytes) -> bool {
         self.outputs.retain(|output| output.blocking_send(block.clone()).is_ok());
         !self.outputs.is_empty()
     }
@@ -80,7 +80,7 @@ impl Packer {
             self.block = Some(block);
             return Ok((left, true));
         }
-        let open = self.send(block.freeze());
+        let open = self.send(&block.freeze());
         watch.was_waiting();
         Ok((left, open))
     }

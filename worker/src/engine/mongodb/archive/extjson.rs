@@ -53,7 +53,7 @@ fn string(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             // U+2028 and U+2029 are line ends to some readers.
             '\u{0}'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
-                write_into(out, format_args!("\\u{:04x}", character as u32))
+                write_into(out, format_args!("\\u{:04x}", character as u32));
             }
             _ => out.push(character),
         }

@@ -63,7 +63,9 @@ async fn documents(
                 Err(error) => return Err(failed(Error::custom(error))),
             }
         }
-        documents.iter().for_each(|document| crc.write(document));
+        for document in documents.iter() {
+            crc.write(document);
+        }
         let (bytes, largest) =
             documents.iter().fold((0, 0), |(bytes, largest), d| (bytes + d.len(), d.len().max(largest)));
         output.documents(namespace, &documents).await?;

@@ -66,7 +66,7 @@ impl Output {
         let mut state = self.0.into_inner();
         state.flush().await?;
         state.framing.finish().map_err(unwritable)?;
-        state.pipe.shutdown().await.map_err(|error| gone(error))?;
+        state.pipe.shutdown().await.map_err(gone)?;
         Ok(state.written)
     }
 }

@@ -81,16 +81,16 @@ async fn pour_into(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<(Loade
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(EngineError::cancelled().into()),
-            loaded = loader.run(reader) => loaded,
+            done = loader.run(reader) => done,
         }
     };
-    let (streamed, loaded) = tokio::join!(streaming, loading);
+    let (streamed, outcome) = tokio::join!(streaming, loading);
     drop(watched);
-    if loaded.is_err() || streamed.is_err() {
+    if outcome.is_err() || streamed.is_err() {
         loader.settle().await;
     }
-    let verdict = match (streamed, loaded) {
-        (Ok(restored), Ok(loaded)) => return Ok((loaded, restored)),
+    let verdict = match (streamed, outcome) {
+        (Ok(restored), Ok(done)) => return Ok((done, restored)),
         (Err(StreamError::Cancelled), _) => return Err(JobError::Stopped.into()),
         // The stream ended before its time, and the archive with it: what the stream says is why.
         (Err(error), _) if error.is_of_the_copy() => return Err(Attempt::Copy(error.into())),
