@@ -156,7 +156,7 @@ async fn a_save_is_restored_with_the_commands_of_the_document_alone() {
     bash.current_dir(directory(root.path(), &save)).env("PATH", path).env("PGHOST", stack::setting("TARGET_HOST"));
     bash.env("PGPORT", stack::setting("TARGET_PORT")).env("PGUSER", stack::setting("TARGET_SUPER_USER"));
     bash.env("PGPASSWORD", stack::setting("TARGET_SUPER_PASSWORD"));
-    let done = tokio::time::timeout(Duration::from_secs(120), bash.output()).await.unwrap().unwrap();
+    let done = tokio::time::timeout(Duration::from_mins(2), bash.output()).await.unwrap().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{out}\n{err}");
     assert!(out.contains("dump.0001: OK") && out.contains("globals.sql.zst: OK"), "{out}");

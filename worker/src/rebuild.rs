@@ -86,7 +86,6 @@ pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl
         };
         table.line(&line)?;
     }
-    drop(table);
     let Sum { saves, copies, known, untrusted, skipped } = sum;
     if dry_run {
         writeln!(
