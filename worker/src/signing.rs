@@ -134,7 +134,9 @@ mod tests {
 
     fn ring(keys: &[&str]) -> KeyRing {
         let mut ring = KeyRing::default();
-        keys.iter().for_each(|key| drop(ring.add(key).unwrap()));
+        for key in keys {
+            drop(ring.add(key).unwrap());
+        }
         ring
     }
 
@@ -145,11 +147,11 @@ mod tests {
     #[test]
     fn what_was_signed_comes_back_and_is_json_still() {
         let signer = Signer::of(&ring(&[ONE]), None);
-        let signed = signer.sign(manifest());
+        let stored = signer.sign(manifest());
         let (id, public) = signer.public().unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&signed).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&stored).unwrap();
         assert_eq!((&json["format"], &json["signature"]["public_key"]), (&1.into(), &public.clone().into()));
-        let (body, verdict) = signer.check(&signed).unwrap();
+        let (body, verdict) = signer.check(&stored).unwrap();
         assert_eq!((body, verdict), (manifest(), Verdict::Known { signer: id.to_owned() }));
         // The same key makes the same signer everywhere.
         assert_eq!(Signer::of(&ring(&[ONE, TWO]), Some(id)).public().unwrap(), (id, public));
@@ -157,15 +159,15 @@ mod tests {
 
     #[test]
     fn strangers_are_told_from_those_who_are_known() {
-        let signed = Signer::of(&ring(&[TWO]), None).sign(manifest());
+        let stored = Signer::of(&ring(&[TWO]), None).sign(manifest());
         let here = Signer::of(&ring(&[ONE]), None);
-        assert!(matches!(here.check(&signed).unwrap().1, Verdict::Unknown { .. }));
-        assert!(matches!(Signer::of(&ring(&[ONE, TWO]), None).check(&signed).unwrap().1, Verdict::Known { .. }));
+        assert!(matches!(here.check(&stored).unwrap().1, Verdict::Unknown { .. }));
+        assert!(matches!(Signer::of(&ring(&[ONE, TWO]), None).check(&stored).unwrap().1, Verdict::Known { .. }));
         assert_eq!(here.check(&manifest()).unwrap(), (manifest(), Verdict::Unsigned));
         let nobody = Signer::of(&KeyRing::default(), None);
         assert_eq!(nobody.sign(manifest()), manifest());
         // A stranger who takes a known name is none the more known.
-        let stolen = String::from_utf8(signed).unwrap();
+        let stolen = String::from_utf8(stored).unwrap();
         let theirs = Signer::of(&ring(&[TWO]), None).public().unwrap().0.to_owned();
         let stolen = stolen.replace(&theirs, here.public().unwrap().0);
         assert!(matches!(here.check(stolen.as_bytes()).unwrap().1, Verdict::Unknown { .. }));
@@ -174,15 +176,15 @@ mod tests {
     #[test]
     fn every_changed_byte_is_found() {
         let signer = Signer::of(&ring(&[ONE]), None);
-        let signed = signer.sign(manifest());
-        for at in 0..signed.len() {
-            let mut changed = signed.clone();
+        let stored = signer.sign(manifest());
+        for at in 0..stored.len() {
+            let mut changed = stored.clone();
             changed[at] ^= 1;
             let told = signer.check(&changed);
             let trusted = matches!(&told, Ok((_, Verdict::Known { .. })));
             assert!(!trusted, "at {at}: {}", String::from_utf8_lossy(&changed));
         }
-        let mut longer = signed;
+        let mut longer = stored;
         longer.extend_from_slice(b"\n");
         assert!(signer.check(&longer).is_err());
     }

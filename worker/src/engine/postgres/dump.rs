@@ -109,7 +109,6 @@ mod tests {
             collections: Vec::new(),
             exclude_collections: Vec::new(),
             lock_wait_seconds: Some(3),
-            ..DumpOptions::default()
         };
         let args = arguments(&options, "LATIN1").unwrap();
         for expected in [

@@ -11,7 +11,7 @@ const MUTATIONS: u64 = 10_000;
 /// Of the real tool's archive only so much is taken: the rest is more of the same.
 const SEED_BYTES: usize = 8 * 1024;
 
-/// SplitMix64: the same mutations in every run.
+/// `SplitMix64`: the same mutations in every run.
 struct Random(u64);
 
 impl Random {

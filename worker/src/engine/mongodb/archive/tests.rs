@@ -58,7 +58,9 @@ pub(super) fn sample(size: usize) -> (Vec<u8>, Vec<Vec<Vec<u8>>>) {
     contents[5] = vec![document(99, 7)];
     for (at, documents) in contents.iter().enumerate() {
         let mut crc = Digest::new();
-        documents.iter().for_each(|document| crc.write(document));
+        for document in documents {
+            crc.write(document);
+        }
         if at == 5 {
             framing.before(5, &mut out).unwrap();
             out.extend_from_slice(&documents[0]);
@@ -70,7 +72,10 @@ pub(super) fn sample(size: usize) -> (Vec<u8>, Vec<Vec<Vec<u8>>>) {
 }
 
 /// What a parser makes of bytes that are fed in pieces of this length.
-fn parse(bytes: &[u8], piece: usize) -> Result<(Prelude, Vec<Vec<Vec<u8>>>), (u64, Fault)> {
+/// The prelude, and the documents of each namespace.
+type Parsed = (Prelude, Vec<Vec<Vec<u8>>>);
+
+fn parse(bytes: &[u8], piece: usize) -> Result<Parsed, (u64, Fault)> {
     let mut parser = Parser::default();
     let mut contents: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
     let mut ended = Vec::new();

@@ -63,7 +63,7 @@ async fn documents(
                 Err(error) => return Err(failed(Error::custom(error))),
             }
         }
-        for document in documents.iter() {
+        for document in &documents {
             crc.write(document);
         }
         let (bytes, largest) =

@@ -57,9 +57,9 @@ impl Scene {
         let only: BTreeSet<String> = only.iter().map(ToString::to_string).collect();
         let chosen = Chosen { database: "auction".to_owned(), only };
         let mut loader = Loader::new(self.database.clone(), self.at.session, chosen);
-        let loaded = loader.run(archive).await;
+        let outcome = loader.run(archive).await;
         loader.settle().await;
-        loaded
+        outcome
     }
 
     fn base(&self, replaces: bool, whole: bool) -> Base {
@@ -119,7 +119,9 @@ async fn archived(archive: &[u8]) -> BTreeMap<String, Vec<Vec<u8>>> {
             all.get_mut(&names[namespace]).unwrap().push(bytes.to_vec());
         }
     }
-    all.values_mut().for_each(|documents| documents.sort());
+    for documents in all.values_mut() {
+        documents.sort();
+    }
     all
 }
 
