@@ -59,8 +59,6 @@ fn older(operation: &Document, at: &Connection) -> Option<Bson> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn the_prefix_covers_every_epoch_and_nothing_else() {
         let prefix = "holdfast/0190a1b2-0000-7000-8000-000000000000/";
