@@ -74,20 +74,20 @@ async fn pour_into(restoring: &Restoring<'_>, copy: &SavedCopy) -> Result<(Loade
     let stored = pour::open(job, copy).await?;
     let expected = copy.expected().map_err(Attempt::Copy)?;
     let (writer, reader) = tokio::io::duplex(PIPE);
-    let mut loader = Loader::new(place.database.clone(), place.at.session, chosen.clone());
+    let mut filling = Loader::new(place.database.clone(), place.at.session, chosen.clone());
     let (progress, watched) = job.watch(Some(expected.raw_bytes));
     let streaming = stream::restore(stored, &expected, copy.decryption(), writer, progress, cancel);
     let loading = async {
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(EngineError::cancelled().into()),
-            loaded = loader.run(reader) => loaded,
+            done = filling.run(reader) => done,
         }
     };
     let (streamed, loaded) = tokio::join!(streaming, loading);
     drop(watched);
     if loaded.is_err() || streamed.is_err() {
-        loader.settle().await;
+        filling.settle().await;
     }
     let verdict = match (streamed, loaded) {
         (Ok(restored), Ok(loaded)) => return Ok((loaded, restored)),
