@@ -70,6 +70,9 @@ enum Role {
     Skip,
 }
 
+/// By namespace what becomes of it; the collections to create, with their options.
+type Planned = (Vec<Role>, Vec<(Collection, Document)>);
+
 /// Writes one archive. Memory: the batches on their way and those that fill (16 MiB, the former twice), one document, and the prelude.
 #[derive(Debug)]
 pub struct Loader {
@@ -144,7 +147,7 @@ impl Loader {
         Ok(this.loaded)
     }
 
-    fn plan(&mut self, prelude: &Prelude) -> Result<(Vec<Role>, Vec<(Collection, Document)>), EngineError> {
+    fn plan(&mut self, prelude: &Prelude) -> Result<Planned, EngineError> {
         let others = prelude.namespaces.iter().filter(|namespace| namespace.db != self.chosen.database).count();
         if others > 0 && others == prelude.namespaces.len() {
             let message = format!("the archive holds nothing of database {:?}", self.chosen.database);

@@ -218,7 +218,7 @@ fn rename(from: &str, to: &str) -> Next {
 
 /// A name beside `aside` that nothing has.
 fn free(aside: &str, survey: &Survey) -> String {
-    (0_u64..).map(|n| format!("{aside}_{n}")).find(|name| !survey.has(name)).unwrap_or_default()
+    (0..u32::MAX).map(|n| format!("{aside}_{n}")).find(|name| !survey.has(name)).unwrap_or_default()
 }
 
 /// Does one step, and notes it in `survey`. Nothing is overwritten: a name that is taken is an error.
