@@ -74,7 +74,8 @@ async fn what_is_not_there_is_said_and_final() {
     let target = app.target_with(&spec(&source)).await;
     let nowhere = Source::empty().await;
     let missing = app.target_with(&spec(&nowhere)).await;
-    let unasked = app.client.post(&format!("/v1/targets/{target}/backups"), json!({ "collections": ["itms"] })).await;
+    let unasked =
+        app.client.post(&format!("/v1/targets/{target}/backups"), json!({ "collections": ["no-such"] })).await;
     for (job, code) in [(unasked.id(), "table_missing"), (app.backup(&missing).await, "database_missing")] {
         let job = app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
         assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{job:#}");

@@ -43,11 +43,11 @@ mod tests {
     #[test]
     fn the_order_is_no_matter_and_what_is_taken_away_is_gone() {
         let (a, b) = (Tally::of(b"one"), Tally::of(b"two"));
-        let (mut ab, mut ba) = (a, b);
-        ab.add(b);
-        ba.add(a);
-        assert_eq!(ab, ba);
-        assert_eq!(ab.without(b), a);
+        let (mut first, mut turned) = (a, b);
+        first.add(b);
+        turned.add(a);
+        assert_eq!(first, turned);
+        assert_eq!(first.without(b), a);
         assert_ne!(Tally::of(b"one"), Tally::of(b"0ne"));
     }
 }
