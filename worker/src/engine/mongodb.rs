@@ -1,5 +1,5 @@
-//! `MongoDB`: databases dumped and restored by Holdfast itself ([`native`]) or by `mongodump` and `mongorestore`
-//! ([`tools`]). Both write and read the same format, [`archive`].
+//! `MongoDB`: databases dumped by Holdfast itself (`native`) or by `mongodump` (`tools`), and restored by Holdfast. Both
+//! write the same format, [`archive`], which `mongorestore` takes too.
 
 pub mod archive;
 mod classify;
