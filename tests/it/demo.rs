@@ -21,7 +21,13 @@ fn a_backed_up_database_is_restored_with_the_same_rows() {
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{}\n{out}\n{err}", demo.status);
-    for said in ["schemas equal", "owners and privileges are as they were saved", "the damaged database is back"] {
+    for said in [
+        "schemas equal",
+        "owners and privileges are as they were saved",
+        "the damaged database is back",
+        "documents and indexes are as they were saved",
+        "the damaged documents are back",
+    ] {
         assert!(out.contains(said), "{out}");
     }
 }

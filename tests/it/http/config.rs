@@ -147,7 +147,10 @@ fn what_is_wrong_is_named_with_its_origin_and_its_cure() {
             &["http.trusted_proxies", "no address or network; give 10.0.0.0/8 or ::1"],
         ),
         (&[("STORES__MAIN__KIND", "file")], &["stores.main.root (not set): is missing; give an absolute directory"]),
-        (&[("STORES__MAIN__KIND", "tape")], &["stores.main.kind (environment variable", "give \"file\" or \"gridfs\""]),
+        (
+            &[("STORES__MAIN__KIND", "tape")],
+            &["stores.main.kind (environment variable", "give \"file\", \"gridfs\" or \"s3\""],
+        ),
         (
             &[("STORES__MAIN__KIND", "file"), ("STORES__MAIN__ROOT", "saves")],
             &["stores.main.root", "is a relative path; give an absolute directory"],
