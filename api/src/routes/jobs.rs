@@ -162,6 +162,14 @@ pub fn refused(error: EnqueueError) -> ApiError {
     }
 }
 
+/// Refuses a priority out of bounds, where one is asked for.
+pub fn check_priority(priority: Option<i16>) -> Result<(), ApiError> {
+    if priority.is_some_and(|p| !(0..=9).contains(&p)) {
+        return Err(ApiError::field("/priority", "must be 0 to 9"));
+    }
+    Ok(())
+}
+
 /// A job that the caller may see; hidden ones do not exist.
 async fn find<Q>(call: &Call<Q>, id: JobId, permission: Permission) -> Result<JobRow, ApiError> {
     let row = jobs::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("job"))?;

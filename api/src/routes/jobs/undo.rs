@@ -11,7 +11,7 @@ use shared::{
     name::DatabaseName,
 };
 
-use super::{WaitQuery, accepted, find, refused};
+use super::{WaitQuery, accepted, check_priority, find, refused};
 use crate::{
     audit::Change,
     call::Call,
@@ -38,9 +38,7 @@ pub async fn handle(
 ) -> Result<Response, ApiError> {
     let permission = Permission::JobUndo;
     let wait = call.query.wait(&call.state)?;
-    if body.priority.is_some_and(|p| !(0..=9).contains(&p)) {
-        return Err(ApiError::field("/priority", "must be 0 to 9"));
-    }
+    check_priority(body.priority)?;
     let keep_old_s = kept_for(body.keep_old_hours)?.unwrap_or(KEEP_OLD_S);
     let seen = find(&call, id, permission).await?;
     if !matches!(seen.kind.as_str(), "restore" | "undo") || seen.state != JobState::Succeeded {

@@ -11,7 +11,7 @@ use crate::{
     error::ApiError,
     extract::{Json, Path},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, refused},
+    routes::jobs::{WaitQuery, accepted, check_priority, refused},
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,9 +28,7 @@ pub async fn handle(
 ) -> Result<Response, ApiError> {
     let permission = Permission::SaveCopy;
     let wait = call.query.wait(&call.state)?;
-    if body.priority.is_some_and(|p| !(0..=9).contains(&p)) {
-        return Err(ApiError::field("/priority", "must be 0 to 9"));
-    }
+    check_priority(body.priority)?;
     let mut tx = call.begin().await?;
     let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
     call.authorize(permission, Some(save.service_id))?;

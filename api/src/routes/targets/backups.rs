@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     extract::{Json, Path, short},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, refused},
+    routes::jobs::{WaitQuery, accepted, check_priority, refused},
 };
 
 const MAX_TABLES: usize = 500;
@@ -48,9 +48,7 @@ pub struct CreateBackup {
 
 impl CreateBackup {
     fn check(&self) -> Result<(), ApiError> {
-        if self.priority.is_some_and(|p| !(0..=9).contains(&p)) {
-            return Err(ApiError::field("/priority", "must be 0 to 9"));
-        }
+        check_priority(self.priority)?;
         for (pointer, tables) in [("/tables", &self.tables), ("/exclude_tables", &self.exclude_tables)] {
             if tables.len() > MAX_TABLES {
                 return Err(ApiError::field(pointer, format!("names more than {MAX_TABLES} tables")));
