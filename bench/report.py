@@ -8,7 +8,7 @@ import subprocess
 
 from stack import REPO, machine
 
-DUMP_LIMIT, ENCRYPTION_LIMIT, MEMORY_LIMIT, START_LIMIT = 1.15, 1.15, 64, 0.050
+DUMP_LIMIT, ENCRYPTION_LIMIT, MEMORY_LIMIT, LARGE_DOCUMENTS_LIMIT, START_LIMIT = 1.15, 1.15, 64, 160, 0.050
 
 
 def say(text):
@@ -62,11 +62,13 @@ def requirements(found):
     if "encryption" in found:
         yield ("backup to the encrypted file store ÷ the plain one of the same round, wall, min / median / max", spread(found["encryption"]),
                f"median ≤ {ENCRYPTION_LIMIT}", statistics.median(found["encryption"]) <= ENCRYPTION_LIMIT)
-    for key, note in (("memory", ""), ("memory_large", ", large")):
+    for key, note, limit in (("memory", "", MEMORY_LIMIT), ("memory_large", "", MEMORY_LIMIT),
+                             ("memory_1m", ", MongoDB, four collections of 1 MiB documents", MEMORY_LIMIT),
+                             ("memory_16m", ", MongoDB, four collections of 16 MiB documents", LARGE_DOCUMENTS_LIMIT)):
         if key in found:
             peak, raw = found[key]["peak_mib"], found[key]["raw"]
-            yield (f"peak RSS of a worker with one job, {raw / 1e9:.1f} GB of dump", f"{peak:.0f} MiB",
-                   f"≤ {MEMORY_LIMIT} MiB", peak <= MEMORY_LIMIT)
+            yield (f"peak RSS of a worker with one job, {raw / 1e9:.1f} GB of dump{note}", f"{peak:.0f} MiB",
+                   f"≤ {limit} MiB", peak <= limit)
     queued = [1000 * value for value in found["queued"]]
     figure = f"{statistics.median(queued):.0f} / {percentile(queued, 0.95):.0f} / {max(queued):.0f} ms"
     yield (f"enqueue → started, {len(queued)} jobs, median / p95 / max", figure, f"median ≤ {START_LIMIT * 1000:.0f} ms",
@@ -75,7 +77,8 @@ def requirements(found):
 
 def comparisons(found):
     """(what, wall ratios, seconds, floor seconds, CPU of worker / tool / server, floor CPU of tool / server)"""
-    names = {"disk": "backup, file store", "sealed": "backup, file store, encrypted", "grid": "backup, GridFS", "restore": "restore into a new database"}
+    names = {"disk": "backup, file store", "sealed": "backup, file store, encrypted", "grid": "backup, GridFS", "restore": "restore into a new database",
+             "mongo_dump": "MongoDB: backup, file store", "mongo_restore": "MongoDB: restore into a new database"}
     rows = [(name, found[key]) for key, name in names.items() if key in found]
     rows += [(f"backup, file store, zstd level {level}", ratio) for level, ratio in found.get("levels", {}).items()]
     for name, ratio in rows:
@@ -83,6 +86,22 @@ def comparisons(found):
                f"{ratio.median('worker_cpu'):.1f} + {ratio.median('tool_cpu'):.1f} + {ratio.median('server_cpu'):.1f}",
                f"{ratio.floor('cpu'):.1f} + {ratio.floor('server_cpu'):.1f}",
                f"{ratio.result('raw_bytes') / 1e6 / ratio.median('inside'):.0f}", f"{ratio.result('stored_bytes') / 1e6:.0f}")
+
+
+def store_rows(found):
+    """(store, stored MB, MB/s written, of the floor, MB/s verified, of the floor): medians."""
+    names = {"disk": "file", "sealed": "file, encrypted", "grid": "GridFS", "cloud": "S3"}
+    middle = lambda values: statistics.median(list(values))
+    for store, rows in found["stores"].items():
+        stored = rows[0][0]["job"]["result"]["stored_bytes"] / 1e6
+        busy = middle(next(s["busy_ms"] for s in done["job"]["result"]["stages"] if s["name"] == f"copy:{store}") / 1000 for done, *_ in rows)
+        verified = middle(verify["inside"] for _, verify, *_ in rows)
+        written, read = (middle(floor[n] for _, _, floor, _ in rows) for n in (0, 1))
+        size = rows[0][3] / 1e6
+        yield (names[store], f"{stored:.0f}", f"{stored / max(busy, 0.001):.0f}", f"{size / written:.0f}", f"{stored / verified:.0f}", f"{size / read:.0f}")
+
+
+STORE_HEADINGS = ("store", "stored MB", "MB/s, copy stage busy", "MB/s, floor writing", "MB/s, verify job", "MB/s, floor reading")
 
 
 HEADINGS = ("what", "raw MB", "ratio by the job's row", "ratio seen by the client", "s", "floor s", "CPU s worker + tool + server",
@@ -128,10 +147,16 @@ def terminal(found):
     say(f"\n  processors busy with other work meanwhile: {quiet(found)}")
     say("\nAgainst PostgreSQL's own tools (min / median / max of the rounds' ratios)")
     columns([HEADINGS, *comparisons(found)])
-    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore"),
+                      ("mongo_dump", "a backup of MongoDB"), ("mongo_restore", "a restore of MongoDB")):
         if key in found:
             say(f"\nStages of {name} (medians)")
             columns([("stage", "busy s", "waiting s", "CPU s"), *stage_rows(found[key])])
+
+
+    if "stores" in found:
+        say("\nStores (medians)")
+        columns([STORE_HEADINGS, *store_rows(found)])
 
 
 def table(headings, rows):
@@ -173,8 +198,16 @@ The client of those jobs had its `202` after {statistics.median(accepted):.0f} m
     text.append("## Against PostgreSQL's own tools\n\nRatios are min / median / max over the rounds, each against the floor of its own round; "
                 "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database.\n")
     text.append(table(HEADINGS, comparisons(found)))
-    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore")):
+    for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore"),
+                      ("mongo_dump", "a backup of MongoDB"), ("mongo_restore", "a restore of MongoDB")):
         if key in found:
             text.append(f"\n### Stages of {name}\n")
             text.append(table(("stage", "busy s", "waiting s", "CPU s"), stage_rows(found[key])))
+    if "comparison" in found:
+        text.append(f"\nThe comparison of the restored database with the save's inventory (`compare: digest`) made a restore {spread(found['comparison'])} "
+                    "times as long as one without (min / median / max).")
+    if "stores" in found:
+        text.append("\n## Stores\n\nThe floors are the same stored bytes by one writer and one reader without Holdfast: a file with fsync; chunks of 2 MiB "
+                    "by pymongo; one object by curl.\nA verify job reads, decrypts, decompresses and digests all of it.\n")
+        text.append(table(STORE_HEADINGS, store_rows(found)))
     return "\n".join(text) + "\n"
