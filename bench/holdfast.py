@@ -99,7 +99,8 @@ class Holdfast:
         self.meta_sql(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
         subprocess.run([REPO / "deploy/dev/drop-mongo", self.name], check=True)
         if self.has_s3():
-            shutil.rmtree(pathlib.Path(setting("S3_DIR"), setting("S3_BUCKET"), self.name), ignore_errors=True)
+            for part in ("data", "meta", "versions"):
+                shutil.rmtree(pathlib.Path(setting("S3_DIR"), part, setting("S3_BUCKET"), self.name), ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
 
     @staticmethod
