@@ -107,6 +107,7 @@ pub struct JobEventRow {
 pub struct JobFilter {
     /// The services the caller may see.
     pub service_ids: Option<Vec<ServiceId>>,
+    pub service_id: Option<ServiceId>,
     pub target_id: Option<TargetId>,
     pub kind: Option<String>,
     pub state: Option<JobState>,
@@ -159,29 +160,35 @@ pub(super) async fn by_ids(conn: &mut PgConnection, ids: &[JobId]) -> Result<Vec
     Ok(sqlx::query_file_as!(JobRow, "src/db/sql/jobs_by_ids.sql", ids as _).fetch_all(conn).await?)
 }
 
-/// A page of jobs in the order of their creation, and how many there are (counted to 10,000). A job that changes
-/// meanwhile is shown as it is by then.
+/// The statement of [`list`], for whoever looks at its plans.
+pub const PAGE: &str = include_str!("sql/jobs_page.sql");
+
+/// A page of jobs in the order of their creation, and how many there are: exactly, or counted to 10,000 of a group. A job
+/// that changes meanwhile is shown as it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &JobFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<JobRow>, Counted), DbError> {
-    let page = sqlx::query_file!(
-        "src/db/sql/jobs_page.sql",
-        filter.service_ids.as_deref() as _,
-        filter.target_id as _,
-        filter.kind.as_deref(),
-        filter.state.map(JobState::as_str),
-        filter.group_id as _,
-        limit,
-        offset,
-        Counted::BOUND + 1,
-        filter.oldest_first
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    Ok((by_ids(conn, &page.ids).await?, Counted::of(page.total)))
+    let is_counted = filter.group_id.is_none();
+    // Not checked by the macros, which keep a statement prepared: PostgreSQL would come to one plan for all filters.
+    let (ids, total): (Vec<JobId>, i64) = sqlx::query_as(PAGE)
+        .bind(filter.service_ids.as_deref())
+        .bind(filter.service_id)
+        .bind(filter.target_id)
+        .bind(filter.kind.as_deref())
+        .bind(filter.state.map(JobState::as_str))
+        .bind(filter.group_id)
+        .bind(limit)
+        .bind(offset)
+        .bind(filter.oldest_first)
+        .bind((!is_counted).then_some(Counted::BOUND + 1))
+        .persistent(false)
+        .fetch_one(&mut *conn)
+        .await?;
+    let total = if is_counted { Counted::exactly(total) } else { Counted::of(total) };
+    Ok((by_ids(conn, &ids).await?, total))
 }
 
 /// A job's history, oldest first.
