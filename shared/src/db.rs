@@ -29,6 +29,7 @@ pub mod saves_update;
 pub mod servers;
 pub mod services;
 pub mod sessions;
+mod span;
 pub mod sweep;
 pub mod targets;
 pub mod verify;

@@ -149,6 +149,20 @@ async fn a_page_of_saves_reads_little_more_than_it_shows() {
     let by = include_str!("../../shared/src/db/sql/saves_report_by_target.sql");
     let (rows, plan) = rows_read(&app, "saves", by, &[none, "100", "0"]).await;
     assert!(rows <= 60, "the report reads {rows} saves: {plan:#}");
+
+    // Pages near the end are read from there, and are the same.
+    for (query, sql) in [
+        ("limit=100&page=600", "ORDER BY id DESC OFFSET 59900"),
+        ("limit=100&page=595&sort=created_at", "ORDER BY id OFFSET 59400 LIMIT 100"),
+        ("limit=70&page=858", "ORDER BY id DESC OFFSET 59990"),
+        ("limit=100&page=200", "ORDER BY id DESC OFFSET 19900 LIMIT 100"),
+        ("limit=100&page=601", "LIMIT 0"),
+    ] {
+        let answer = app.client.get(&format!("/v1/saves?{query}")).await;
+        assert_eq!(answer.header("x-total-count"), Some("60000"), "{query}: {}", answer.text);
+        let shown: Vec<&str> = answer.body.as_array().unwrap().iter().map(|save| save["id"].as_str().unwrap()).collect();
+        assert_eq!(shown, app.values::<String>(&format!("SELECT id::text FROM saves {sql}")).await, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use super::{Counted, DbError};
+use super::{Counted, DbError, span::Span};
 use crate::{
     id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
     job::{JobState, Journal, Payload, Problem},
@@ -116,6 +116,13 @@ pub struct JobFilter {
     pub oldest_first: bool,
 }
 
+impl JobFilter {
+    /// Whether the totals of `job_counts` tell how many there are.
+    fn is_counted(&self) -> bool {
+        self.group_id.is_none()
+    }
+}
+
 /// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon.
 pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
     sqlx::query!(
@@ -171,24 +178,36 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<JobRow>, Counted), DbError> {
-    let is_counted = filter.group_id.is_none();
+    let mut span = Span { limit, offset, from_end: false };
+    if filter.is_counted() && Span::is_far(offset) {
+        let (_, total) = page(conn, filter, Span { limit: 0, offset: 0, from_end: false }).await?;
+        span = Span::of(limit, offset, total);
+    }
+    let (mut ids, total) = page(conn, filter, span).await?;
+    if span.from_end {
+        ids.reverse();
+    }
+    let total = if filter.is_counted() { Counted::exactly(total) } else { Counted::of(total) };
+    Ok((by_ids(conn, &ids).await?, total))
+}
+
+/// The ids of these rows in the order they are read in, and the total.
+async fn page(conn: &mut PgConnection, filter: &JobFilter, span: Span) -> Result<(Vec<JobId>, i64), DbError> {
     // Not checked by the macros, which keep a statement prepared: PostgreSQL would come to one plan for all filters.
-    let (ids, total): (Vec<JobId>, i64) = sqlx::query_as(PAGE)
+    Ok(sqlx::query_as(PAGE)
         .bind(filter.service_ids.as_deref())
         .bind(filter.service_id)
         .bind(filter.target_id)
         .bind(filter.kind.as_deref())
         .bind(filter.state.map(JobState::as_str))
         .bind(filter.group_id)
-        .bind(limit)
-        .bind(offset)
-        .bind(filter.oldest_first)
-        .bind((!is_counted).then_some(Counted::BOUND + 1))
+        .bind(span.limit)
+        .bind(span.offset)
+        .bind(filter.oldest_first != span.from_end)
+        .bind((!filter.is_counted()).then_some(Counted::BOUND + 1))
         .persistent(false)
-        .fetch_one(&mut *conn)
-        .await?;
-    let total = if is_counted { Counted::exactly(total) } else { Counted::of(total) };
-    Ok((by_ids(conn, &ids).await?, total))
+        .fetch_one(conn)
+        .await?)
 }
 
 /// A job's history, oldest first.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use super::{Counted, DbError, ensure_rows};
+use super::{Counted, DbError, ensure_rows, span::Span};
 use crate::{
     id::{AdminId, JobId, SaveId, ServiceId, TargetId},
     job::Problem,
@@ -195,8 +195,23 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<SaveRow>, Counted), DbError> {
+    let mut span = Span { limit, offset, from_end: false };
+    if filter.is_counted() && Span::is_far(offset) {
+        let (_, total) = page(conn, filter, Span { limit: 0, offset: 0, from_end: false }).await?;
+        span = Span::of(limit, offset, total);
+    }
+    let (mut ids, total) = page(conn, filter, span).await?;
+    if span.from_end {
+        ids.reverse();
+    }
+    let total = if filter.is_counted() { Counted::exactly(total) } else { Counted::of(total) };
+    Ok((by_ids(conn, &ids, false).await?, total))
+}
+
+/// The ids of these rows in the order they are read in, and the total.
+async fn page(conn: &mut PgConnection, filter: &SaveFilter, span: Span) -> Result<(Vec<SaveId>, i64), DbError> {
     // Not checked by the macros, which keep a statement prepared: PostgreSQL would come to one plan for all filters.
-    let (ids, total): (Vec<SaveId>, i64) = sqlx::query_as(PAGE)
+    Ok(sqlx::query_as(PAGE)
         .bind(filter.service_ids.as_deref())
         .bind(filter.service_id)
         .bind(filter.target_id)
@@ -205,15 +220,13 @@ pub async fn list(
         .bind(filter.suspicious)
         .bind(filter.pinned)
         .bind(filter.origin.map(Origin::as_str))
-        .bind(limit)
-        .bind(offset)
-        .bind(filter.oldest_first)
+        .bind(span.limit)
+        .bind(span.offset)
+        .bind(filter.oldest_first != span.from_end)
         .bind((!filter.is_counted()).then_some(Counted::BOUND + 1))
         .persistent(false)
-        .fetch_one(&mut *conn)
-        .await?;
-    let total = if filter.is_counted() { Counted::exactly(total) } else { Counted::of(total) };
-    Ok((by_ids(conn, &ids, false).await?, total))
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Pending → available, inside the fenced finish of the backup.
