@@ -73,6 +73,41 @@ def requirements(found):
     figure = f"{statistics.median(queued):.0f} / {percentile(queued, 0.95):.0f} / {max(queued):.0f} ms"
     yield (f"enqueue → started, {len(queued)} jobs, median / p95 / max", figure, f"median ≤ {START_LIMIT * 1000:.0f} ms",
            statistics.median(queued) <= 1000 * START_LIMIT)
+    yield from api_requirements(found)
+
+
+LIST_LIMIT, ENQUEUE_RATE, READ_RATE, READ_LIMIT, ENQUEUE_LIMIT = 50, 400, 3000, 100, 150
+API_HEADINGS = ("part", "request", "requests", "failed", "median ms", "p99 ms", "most ms")
+
+
+def rate(part):
+    """Requests a second that were answered as wished."""
+    return sum(one["n"] - one["failed"] for one in part["labels"].values()) / part["seconds"]
+
+
+def api_requirements(found):
+    """What must hold of the API, beside its database and its client on the same processors."""
+    if "api" not in found:
+        return
+    api = found["api"]
+    slowest, label = max((one["p99_ms"], label) for label, one in api["lists"]["labels"].items())
+    yield (f"first pages of every list over {api['saves']:,} saves, each filter and order: the highest p99", f"{slowest:.1f} ms ({label})",
+           f"≤ {LIST_LIMIT} ms", slowest <= LIST_LIMIT)
+    yield ("backups taken in", f"{rate(api['enqueue']):.0f} /s", f"≥ {ENQUEUE_RATE} /s", rate(api["enqueue"]) >= ENQUEUE_RATE)
+    yield ("reads of one thing", f"{rate(api['reads']):.0f} /s", f"≥ {READ_RATE:,} /s", rate(api["reads"]) >= READ_RATE)
+    mixed = api["mixed"]["labels"]
+    reads, enqueue = max(one["p99_ms"] for label, one in mixed.items() if label != "enqueue"), mixed["enqueue"]["p99_ms"]
+    yield ("300 mixed requests a second: the highest p99 of reads and lists", f"{reads:.1f} ms", f"≤ {READ_LIMIT} ms", reads <= READ_LIMIT)
+    yield ("300 mixed requests a second: p99 of enqueues", f"{enqueue:.1f} ms", f"≤ {ENQUEUE_LIMIT} ms", enqueue <= ENQUEUE_LIMIT)
+    failed = sum(one["failed"] for part in ("lists", "enqueue", "reads", "mixed") for one in api[part]["labels"].values())
+    yield ("requests answered with an error, over all of these", str(failed), "0", failed == 0)
+
+
+def api_rows(found):
+    names = {"lists": "lists, one at a time", "enqueue": "enqueue, 16 at a time", "reads": "reads, 32 at a time", "mixed": "300 a second"}
+    for key, name in names.items():
+        for label, one in found["api"][key]["labels"].items():
+            yield (name, label, one["n"], one["failed"], f"{one['p50_ms']:.1f}", f"{one['p99_ms']:.1f}", f"{one['max_ms']:.1f}")
 
 
 def comparisons(found):
@@ -157,6 +192,9 @@ def terminal(found):
     if "stores" in found:
         say("\nStores (medians)")
         columns([STORE_HEADINGS, *store_rows(found)])
+    if "api" in found:
+        say(f"\nThe API over {found['api']['saves']:,} saves")
+        columns([API_HEADINGS, *api_rows(found)])
 
 
 def table(headings, rows):
@@ -210,4 +248,8 @@ The client of those jobs had its `202` after {statistics.median(accepted):.0f} m
         text.append("\n## Stores\n\nThe floors are the same stored bytes by one writer and one reader without Holdfast: a file with fsync; chunks of 2 MiB "
                     "by pymongo; one object by curl.\nA verify job reads, decrypts, decompresses and digests all of it.\n")
         text.append(table(STORE_HEADINGS, store_rows(found)))
+    if "api" in found:
+        text.append(f"\n## The API\n\nOver {found['api']['saves']:,} saves. The API, its PostgreSQL, a worker that sweeps and the client share the processors; "
+                    "times of the mixed requests count from when each was due.\n")
+        text.append(table(API_HEADINGS, api_rows(found)))
     return "\n".join(text) + "\n"

@@ -18,6 +18,7 @@ use crate::{
     limits::PerMinute,
     routes,
     state::AppState,
+    stream::Streams,
 };
 
 const AUDITED_REFUSALS_A_MINUTE: u32 = 60;
@@ -74,6 +75,9 @@ impl App {
             session_life_s: session_life(config).as_secs_f64(),
             jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
+            effective: Arc::new(config.effective()),
+            streams: Streams::default(),
+            stopping: CancellationToken::new(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),
         };
@@ -86,8 +90,11 @@ impl App {
     pub async fn serve(self, listener: tokio::net::TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let service = self.router.clone().into_make_service_with_connect_info::<std::net::SocketAddr>();
         let grace = self.state.http.request_timeout;
-        let asked = stop.clone();
-        let served = axum::serve(listener, service).with_graceful_shutdown(async move { asked.cancelled().await });
+        let (asked, stopping) = (stop.clone(), self.state.stopping.clone());
+        let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+            asked.cancelled().await;
+            stopping.cancel();
+        });
         let over = async {
             stop.cancelled().await;
             tokio::time::sleep(grace).await;

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use shared::{
     db::{
         DbError,
@@ -39,6 +40,31 @@ impl Change {
     pub fn new(permission: Permission, id: impl Display, service: Option<ServiceId>, detail: Value) -> Self {
         Self { action: permission.name(), resource: permission.resource(), id: id.to_string(), service, detail }
     }
+}
+
+/// What a change made different, as `before` and `after`: of each the members that differ. Give it what the API shows,
+/// which holds no secret.
+pub fn difference<T: Serialize>(before: &T, after: &T) -> Value {
+    let members = |thing: &T| match serde_json::to_value(thing) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    let (mut before, mut after) = (members(before), members(after));
+    // It differs always, and the entry has a time of its own.
+    before.remove("updated_at");
+    after.remove("updated_at");
+    let same: Vec<String> =
+        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    for name in &same {
+        before.remove(name);
+        after.remove(name);
+    }
+    json!({ "before": before, "after": after })
+}
+
+/// What a deletion took away.
+pub fn removed<T: Serialize>(thing: &T) -> Value {
+    json!({ "before": serde_json::to_value(thing).unwrap_or_default() })
 }
 
 /// Notes that the admin changed something.
@@ -124,6 +150,19 @@ mod tests {
     use shared::id::AdminId;
 
     use super::*;
+
+    #[test]
+    fn a_difference_names_what_changed_and_nothing_else() {
+        let (before, after) = (
+            json!({ "a": 1, "b": "x", "c": null, "updated_at": 1 }),
+            json!({ "a": 1, "b": "y", "c": [2], "updated_at": 2 }),
+        );
+        assert_eq!(
+            difference(&before, &after),
+            json!({ "before": { "b": "x", "c": null }, "after": { "b": "y", "c": [2] } })
+        );
+        assert_eq!(difference(&after, &after), json!({ "before": {}, "after": {} }));
+    }
 
     #[test]
     fn what_gets_an_entry() {

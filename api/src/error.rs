@@ -49,6 +49,8 @@ pub enum ApiError {
     Invalid { detail: String, errors: Vec<FieldError> },
     #[error("too many failed logins: wait")]
     TooManyRequests { retry_after_s: u64 },
+    #[error("{most} streams are open already: end one first")]
+    StreamsInUse { most: usize },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
@@ -70,7 +72,14 @@ impl ApiError {
     /// Whether the same request would fail again.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::TooManyRequests { .. } | Self::Timeout | Self::Unavailable(_) | Self::Internal(_))
+        !matches!(
+            self,
+            Self::TooManyRequests { .. }
+                | Self::StreamsInUse { .. }
+                | Self::Timeout
+                | Self::Unavailable(_)
+                | Self::Internal(_)
+        )
     }
 
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
@@ -88,6 +97,7 @@ impl ApiError {
             }
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
+            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),

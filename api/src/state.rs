@@ -10,11 +10,12 @@ use shared::{
 };
 use sqlx::PgPool;
 use tokio::sync::broadcast;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{password::Passwords, token::Tokens},
     limits::PerMinute,
+    stream::Streams,
 };
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,12 @@ pub struct AppState {
     pub jobs: Arc<Jobs>,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
+    /// Every setting and where it came from, without secrets.
+    pub effective: Arc<serde_json::Value>,
+    /// The answers that go on.
+    pub streams: Streams,
+    /// Cancelled when the process is to end: streams end then.
+    pub stopping: CancellationToken,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
     /// What runs beside the requests and is waited for at the end.

@@ -1,9 +1,11 @@
 //! The control API through its real door: a process, its database, and HTTP as anybody sends it (guarantees G, §4).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+mod audit;
 mod cast;
 mod config;
 pub(crate) mod docs;
+mod groups;
 mod health;
 mod jobs;
 mod lists;
@@ -14,7 +16,9 @@ mod problems;
 mod raw;
 mod renewal;
 mod resources;
+mod saves;
 mod secrets;
+mod stream;
 mod tokens;
 
 pub(crate) use docs::shell_block;

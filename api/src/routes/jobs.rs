@@ -5,6 +5,7 @@ pub mod get;
 pub mod history;
 pub mod list;
 pub mod retry;
+pub mod stream;
 pub mod undo;
 
 use std::time::Duration;
