@@ -1,6 +1,8 @@
 //! The control API through its real door: a process, its database, and HTTP as anybody sends it (guarantees G, §4).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+mod admin_id;
+mod api_tokens;
 mod cast;
 mod config;
 pub(crate) mod docs;
@@ -8,13 +10,16 @@ mod health;
 mod jobs;
 mod lists;
 mod login;
+mod login_time;
 mod malformed;
 mod permissions;
 mod problems;
 mod raw;
+mod refresh;
 mod renewal;
 mod resources;
 mod secrets;
 mod tokens;
+mod tokens_keys;
 
 pub(crate) use docs::shell_block;
