@@ -106,3 +106,31 @@ impl Auth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_ids_with_a_mistake_in_it_is_none() {
+        let (a, b) = ("6f8d7a52-0c47-4a7e-9a5c-3f6d2b1e8c90", "0b6ad9f4-3e0b-4f0e-8f0c-51f1c6f3c5d7");
+        for (text, count) in [
+            (format!("{a}\n"), 1),
+            (format!("# old\n{a} # until May\r\n\n  {b}"), 2),
+            (format!("{a}, {b},"), 2),
+            (format!("{a}\n{a}\n"), 1),
+        ] {
+            assert_eq!(AdminIds::parse(&text).unwrap().len(), count, "{text:?}");
+        }
+        for (text, problem) in [
+            (String::new(), "it holds no UUID"),
+            (format!("# {a}\n,\n"), "it holds no UUID"),
+            (format!("{a}\nplanted\n"), "line 2 holds what is no UUID"),
+            (format!("{a} {b}"), "line 1 holds what is no UUID"),
+        ] {
+            assert_eq!(AdminIds::parse(&text).unwrap_err(), problem, "{text:?}");
+        }
+        let shown = format!("{:?}", AdminIds { ids: AdminIds::parse(a).unwrap(), file: None });
+        assert!(!shown.contains(a), "{shown}");
+    }
+}

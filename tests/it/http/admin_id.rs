@@ -27,7 +27,7 @@ impl Guarded {
         let mut process = Process::start("holdfast-api", &args, app.dir.path(), "api-guarded", &envs);
         let listening = process.says("listening").await;
         let client = Client::new(format!("http://{}", listening["address"].as_str().unwrap()));
-        Self { client: Client { token: app.client.token.clone(), ..client }, file, process }
+        Self { client: client.with_token(app.client.token.as_ref().unwrap()), file, process }
     }
 
     /// What a call is answered with these ids.

@@ -35,7 +35,8 @@ async fn tried(client: &Client, token: &str) -> (u16, Option<String>) {
 #[tokio::test]
 async fn a_new_key_signs_the_old_one_verifies_and_its_removal_ends_its_tokens() {
     let app = App::spawn().await;
-    let (old, new) = (app.dir.path().join("token.key"), app.dir.path().join("second.key"));
+    let file = |name: &str| app.dir.path().join(name).to_str().unwrap().to_owned();
+    let (old, new) = (file("token.key"), file("second.key"));
     std::fs::write(&new, URL_SAFE_NO_PAD.encode("another key of forty-eight bytes, as openssl does")).unwrap();
     let both = format!("keys.k1_file = {old:?}\nkeys.k2_file = {new:?}");
     // First every process learns the new key, then it signs, then the old one goes.
