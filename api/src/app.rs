@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{
+        admin_id::AdminIds,
         password::{PasswordError, Passwords},
         token::Tokens,
     },
@@ -32,6 +33,8 @@ pub enum BuildError {
     Url(#[source] DbError),
     #[error("passwords cannot be hashed here")]
     Passwords(#[from] PasswordError),
+    #[error("there is no randomness here")]
+    Random(#[source] ring::error::Unspecified),
 }
 
 impl BuildError {
@@ -64,15 +67,18 @@ impl App {
         let pool =
             pool::connect_later(url, config.database.max_connections, "holdfast-api").map_err(BuildError::Url)?;
         let Some(public_key) = &config.secrets.public_key else { return Err(ConfigErrors(Vec::new()).into()) };
+        let admin_ids = AdminIds::new(config.auth.admin_ids.as_ref()).map_err(BuildError::Random)?;
         let (ended, _) = broadcast::channel(1024);
         let state = AppState {
             pool: pool.clone(),
             tokens: Tokens::new(&config.auth, config.http.mode),
             passwords: Passwords::new()?,
+            admin_ids: admin_ids.clone(),
             seal_to: Arc::new(public_key.clone()),
             http: Arc::new(config.http.clone()),
             stores: config.stores.keys().cloned().collect(),
             session_life_s: session_life(config).as_secs_f64(),
+            api_token_days: config.auth.api_token_days,
             jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
             effective: Arc::new(config.effective()),
@@ -83,6 +89,7 @@ impl App {
         };
         let cancel = CancellationToken::new();
         state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
+        state.tracker.spawn(admin_ids.follow(cancel.clone()));
         Ok(Self { router: routes::router(&state), state, cancel })
     }
 

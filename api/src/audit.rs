@@ -16,7 +16,7 @@ use shared::{
 use sqlx::PgConnection;
 
 use crate::{
-    auth::Identity,
+    auth::{Identity, api_token::TokenRef},
     gate::{Context, Noted},
     rbac::Permission,
     state::AppState,
@@ -79,9 +79,21 @@ pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, c
         outcome: Outcome::Allowed,
         address: Some(&context.address),
         request_id: Some(&context.request_id),
-        detail: change.detail,
+        detail: naming(who.api_token(), change.detail),
     };
     audit::insert(tx, &entry).await
+}
+
+/// The detail of an entry, with the API token by which it was done.
+fn naming(token: Option<&TokenRef>, mut detail: Value) -> Value {
+    let Some(token) = token else { return detail };
+    if detail.is_null() {
+        detail = json!({});
+    }
+    if let Value::Object(members) = &mut detail {
+        members.insert("api_token".to_owned(), json!(token));
+    }
+    detail
 }
 
 /// A call as it came in.
@@ -130,7 +142,10 @@ pub async fn refused(state: &AppState, context: &Context, asked: Asked, status: 
             outcome,
             address: Some(&context.address),
             request_id: Some(&context.request_id),
-            detail: json!({ "status": status.as_u16(), "method": asked.method.as_str(), "path": path }),
+            detail: naming(
+                noted.api_token.as_ref(),
+                json!({ "status": status.as_u16(), "method": asked.method.as_str(), "path": path }),
+            ),
         };
         let written = match pool.acquire().await {
             Ok(mut conn) => audit::insert(&mut conn, &entry).await,

@@ -9,12 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use shared::{enqueue::Asked, id::ServiceId};
+use shared::{
+    enqueue::Asked,
+    id::{ServiceId, SessionId},
+};
 use sqlx::{Postgres, Transaction, pool::PoolConnection};
 
 use crate::{
     audit::{self, Change},
-    auth::Identity,
+    auth::{Identity, Means},
     error::ApiError,
     extract::{NoQuery, Query},
     gate::Context,
@@ -49,6 +52,15 @@ impl<Q> Call<Q> {
         let answer = rbac::authorize(&self.who, permission, service);
         self.context.asked_for(permission, service, answer.is_err());
         answer
+    }
+
+    /// The session of the person who calls; an API token is refused. For what nobody may do with a token that a program
+    /// keeps: logins, API tokens, admins and passwords.
+    pub fn person(&self) -> Result<SessionId, ApiError> {
+        match self.who.means {
+            Means::Session(id) => Ok(id),
+            Means::ApiToken(_) => Err(ApiError::PeopleOnly),
+        }
     }
 
     /// A connection, for reading.

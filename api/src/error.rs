@@ -33,6 +33,10 @@ pub enum ApiError {
     Unauthorized,
     #[error("the name or the password is wrong")]
     BadCredentials,
+    #[error("the refresh token is not valid: log in")]
+    RefreshRefused,
+    #[error("this is for people who have logged in, not for API tokens")]
+    PeopleOnly,
     #[error("this needs the permission {0}")]
     Forbidden(&'static str),
     #[error("there is no such {0}")]
@@ -85,9 +89,11 @@ impl ApiError {
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Self::Unauthorized | Self::RefreshRefused => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated")
+            }
             Self::BadCredentials => (StatusCode::UNAUTHORIZED, "bad-credentials", "Login refused"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
+            Self::Forbidden(_) | Self::PeopleOnly => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
@@ -194,7 +200,7 @@ impl IntoResponse for ApiError {
             Self::TooManyRequests { retry_after_s } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
-            Self::Unauthorized | Self::BadCredentials => {
+            Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             _ => {}

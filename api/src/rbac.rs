@@ -79,6 +79,9 @@ permissions! {
     AuditRead "audit.read" of audit: Admin,
     AuditExport "audit.export" of audit: Admin,
     ConfigRead "config.read" of config: Admin,
+    // Those of others: everybody sees and ends their own.
+    SessionManage "session.manage" of session: Super,
+    TokenManage "token.manage" of token: Super,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -143,12 +146,13 @@ mod tests {
     use shared::id::{AdminId, SessionId};
 
     use super::*;
+    use crate::auth::Means;
 
     fn who(roles: &[(Role, Option<ServiceId>)]) -> Identity {
         Identity {
             admin_id: AdminId::generate(),
             name: "a".into(),
-            session_id: SessionId::generate(),
+            means: Means::Session(SessionId::generate()),
             roles: roles.to_vec(),
         }
     }

@@ -13,6 +13,7 @@ pub mod saves;
 pub mod servers;
 pub mod services;
 pub mod targets;
+pub mod tokens;
 
 use axum::{
     Router,
@@ -38,8 +39,16 @@ routes! {
     get    "/healthz"                    health::live;
     get    "/readyz"                     health::ready;
     post   "/v1/auth/login"              auth::login;
+    post   "/v1/auth/refresh"            auth::refresh;
     post   "/v1/auth/logout"             auth::logout;
+    post   "/v1/auth/logout-everywhere"  auth::logout_everywhere;
+    get    "/v1/auth/sessions"           auth::sessions::list;
+    delete "/v1/auth/sessions/{id}"      auth::sessions::delete;
     get    "/v1/auth/me"                 auth::me;
+    get    "/v1/tokens"                  tokens::list;
+    post   "/v1/tokens"                  tokens::create;
+    get    "/v1/tokens/{id}"             tokens::get;
+    delete "/v1/tokens/{id}"             tokens::delete;
     get    "/v1/services"                services::list;
     post   "/v1/services"                services::create;
     get    "/v1/services/{id}"           services::get;

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{password::Passwords, token::Tokens},
+    auth::{admin_id::AdminIds, password::Passwords, token::Tokens},
     limits::PerMinute,
     stream::Streams,
 };
@@ -23,12 +23,16 @@ pub struct AppState {
     pub pool: PgPool,
     pub tokens: Tokens,
     pub passwords: Passwords,
+    /// The second factor, where it is on.
+    pub admin_ids: AdminIds,
     /// What credentials are sealed to. The private half is not here.
     pub seal_to: Arc<PublicKey>,
     pub http: Arc<Http>,
     /// The declared stores; empty where the API was not told of any.
     pub stores: Arc<[Slug]>,
     pub session_life_s: f64,
+    /// The longest that an API token may live, in days.
+    pub api_token_days: u32,
     /// What holds for jobs as they are enqueued.
     pub jobs: Arc<Jobs>,
     /// Jobs as they end.

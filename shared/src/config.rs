@@ -18,7 +18,7 @@ mod worker;
 
 use std::fmt;
 
-pub use auth::Auth;
+pub use auth::{AdminIds, Auth};
 pub use database::Database;
 pub use encryption::{Encryption, Lock};
 pub use events::{EventMode, Events};

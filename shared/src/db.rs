@@ -2,6 +2,7 @@
 //! functions on a connection: whoever calls decides what is one transaction.
 
 pub mod admins;
+pub mod api_tokens;
 pub mod audit;
 pub mod audit_log;
 pub mod claim;
@@ -22,6 +23,7 @@ pub mod outbox;
 pub mod pool;
 pub mod rates;
 pub mod rebuild;
+pub mod refresh;
 pub mod repair;
 pub mod saves;
 pub mod saves_report;

@@ -44,6 +44,8 @@ ids! {
     AdminId,
     /// One login of an admin; every access token of it carries this id.
     SessionId,
+    /// What a program calls the API with.
+    ApiTokenId,
     /// A system that owns databases.
     ServiceId,
     /// A database server.

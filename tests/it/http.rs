@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod audit;
+mod admin_id;
+mod api_tokens;
 mod cast;
 mod config;
 pub(crate) mod docs;
@@ -10,15 +12,18 @@ mod health;
 mod jobs;
 mod lists;
 mod login;
+mod login_time;
 mod malformed;
 mod permissions;
 mod problems;
 mod raw;
+mod refresh;
 mod renewal;
 mod resources;
 mod saves;
 mod secrets;
 mod stream;
 mod tokens;
+mod tokens_keys;
 
 pub(crate) use docs::shell_block;

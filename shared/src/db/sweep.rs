@@ -82,7 +82,7 @@ pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId
 }
 
 /// Removes what only helped for a moment: spent hints (apalis ships no working vacuum), dead workers' rows, old login
-/// failures.
+/// failures and sessions.
 pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!(
         "DELETE FROM apalis.jobs WHERE job_type = $1 AND (
@@ -101,7 +101,18 @@ pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'")
         .execute(&mut *tx)
         .await?;
-    sqlx::query!("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'").execute(tx).await?;
+    sqlx::query!("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'")
+        .execute(&mut *tx)
+        .await?;
+    // With their refresh tokens. Until then a used one that comes again is still recognised for what it is.
+    sqlx::query!("DELETE FROM sessions WHERE expires_at < clock_timestamp() - interval '7 days'")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "DELETE FROM api_tokens WHERE coalesce(revoked_at, expires_at) < clock_timestamp() - interval '90 days'"
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

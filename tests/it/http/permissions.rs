@@ -18,8 +18,17 @@ const TABLE: &[Row] = &[
     ("get", "/healthz", [200, 200, 200, 200, 200, 200, 200]),
     ("get", "/readyz", [200, 200, 200, 200, 200, 200, 200]),
     ("post", "/v1/auth/login", [200, 200, 200, 200, 200, 200, 200]),
+    // With what is no refresh token: whose access token comes with it does not matter.
+    ("post", "/v1/auth/refresh", [401, 401, 401, 401, 401, 401, 401]),
     ("post", "/v1/auth/logout", [401, 204, 204, 204, 204, 204, 204]),
+    ("post", "/v1/auth/logout-everywhere", [401, 204, 204, 204, 204, 204, 204]),
+    ("get", "/v1/auth/sessions", [401, 200, 200, 200, 200, 200, 200]),
+    ("delete", "/v1/auth/sessions/{id}", [401, 404, 404, 404, 404, 404, 204]),
     ("get", "/v1/auth/me", [401, 200, 200, 200, 200, 200, 200]),
+    ("get", "/v1/tokens", [401, 200, 200, 200, 200, 200, 200]),
+    ("post", "/v1/tokens", [401, 201, 201, 201, 201, 201, 201]),
+    ("get", "/v1/tokens/{id}", [401, 404, 404, 404, 404, 404, 200]),
+    ("delete", "/v1/tokens/{id}", [401, 404, 404, 404, 404, 404, 204]),
     ("get", "/v1/services", [401, 200, 200, 200, 200, 200, 200]),
     ("post", "/v1/services", [401, 403, 403, 403, 403, 201, 201]),
     ("get", "/v1/services/{id}", [401, 200, 200, 200, 404, 200, 200]),
@@ -87,6 +96,9 @@ struct Things {
     save: String,
     job: String,
     group: String,
+    /// Of the first admin, as is the token.
+    session: String,
+    token: String,
 }
 
 async fn things(app: &mut App, database: &Database) -> Things {
@@ -103,7 +115,10 @@ async fn things(app: &mut App, database: &Database) -> Things {
     let row = app.client.get(&format!("/v1/targets/{target}")).await.expect(200);
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
     let (service, server, credential) = (text("service_id"), text("server_id"), text("backup_credential_id"));
-    Things { service, server, credential, target, save, job, group }
+    let session = app.client.login("root", ADMIN_PASSWORD).await.get("/v1/auth/me").await.expect(200);
+    let session = session["session_id"].as_str().unwrap().to_owned();
+    let token = app.client.post("/v1/tokens", json!({ "name": "matrix", "role": "viewer" })).await.id();
+    Things { service, server, credential, target, save, job, group, session, token }
 }
 
 impl Things {
@@ -116,6 +131,8 @@ impl Things {
             () if of("/v1/targets/") => &self.target,
             () if of("/v1/saves/") => &self.save,
             () if of("/v1/groups/") => &self.group,
+            () if of("/v1/auth/sessions/") => &self.session,
+            () if of("/v1/tokens/") => &self.token,
             () => &self.job,
         };
         route.replace("{id}", id)
@@ -126,6 +143,8 @@ impl Things {
         let name = stack::fresh("m").replace('_', "-");
         Some(match (method, route) {
             ("post", "/v1/auth/login") => json!({ "name": "root", "password": ADMIN_PASSWORD }),
+            ("post", "/v1/auth/refresh") => json!({ "refresh_token": name }),
+            ("post", "/v1/tokens") => json!({ "name": name, "role": "viewer" }),
             ("post", "/v1/saves/{id}/copies") => json!({ "store": "disk" }),
             ("post", "/v1/services") => json!({ "name": name }),
             ("post", "/v1/servers") => json!({ "name": name, "engine": "postgres", "host": "127.0.0.1" }),
@@ -182,8 +201,12 @@ async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_aud
         let nobody = app.client.anonymous();
         let client = if *caller == "nobody" { nobody } else { app.client.login(caller, ADMIN_PASSWORD).await };
         // Logging out ends the session, so it comes last.
-        let (last, rest): (Vec<&Row>, Vec<&Row>) = TABLE.iter().partition(|row| row.1 == "/v1/auth/logout");
-        for (method, route, statuses) in rest.into_iter().chain(last) {
+        let ends = |row: &&Row| row.1.starts_with("/v1/auth/logout");
+        let (last, rest): (Vec<&Row>, Vec<&Row>) = TABLE.iter().partition(ends);
+        for row in rest.into_iter().chain(last) {
+            let (method, route, statuses) = row;
+            let again = ends(&row) && *caller != "nobody";
+            let client = if again { app.client.login(caller, ADMIN_PASSWORD).await } else { client.clone() };
             let path = things.path(route);
             let id = format!("cell-{caller}-{method}-{}", route.replace(['/', '{', '}'], "."));
             let answer = call(&client, method, &path, things.body(method, route), &id).await;
