@@ -18,6 +18,7 @@ use crate::{
     limits::PerMinute,
     routes,
     state::AppState,
+    transfer::Workers,
 };
 
 const AUDITED_REFUSALS_A_MINUTE: u32 = 60;
@@ -31,6 +32,8 @@ pub enum BuildError {
     Url(#[source] DbError),
     #[error("passwords cannot be hashed here")]
     Passwords(#[from] PasswordError),
+    #[error("workers cannot be spoken to")]
+    Workers(#[from] reqwest::Error),
 }
 
 impl BuildError {
@@ -64,6 +67,7 @@ impl App {
             pool::connect_later(url, config.database.max_connections, "holdfast-api").map_err(BuildError::Url)?;
         let Some(public_key) = &config.secrets.public_key else { return Err(ConfigErrors(Vec::new()).into()) };
         let (ended, _) = broadcast::channel(1024);
+        let cancel = CancellationToken::new();
         let state = AppState {
             pool: pool.clone(),
             tokens: Tokens::new(&config.auth, config.http.mode),
@@ -76,8 +80,10 @@ impl App {
             ended: ended.clone(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),
+            stop: cancel.clone(),
+            workers: Workers::new(config.transfer.stall)?,
+            transfer: Arc::new(config.transfer.clone()),
         };
-        let cancel = CancellationToken::new();
         state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
         Ok(Self { router: routes::router(&state), state, cancel })
     }

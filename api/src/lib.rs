@@ -14,4 +14,5 @@ pub mod page;
 pub mod rbac;
 pub mod routes;
 pub mod state;
+pub mod transfer;
 pub(crate) mod view;

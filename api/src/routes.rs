@@ -62,6 +62,7 @@ routes! {
     get    "/v1/saves"                   saves::list;
     get    "/v1/saves/{id}"              saves::get;
     delete "/v1/saves/{id}"              saves::delete;
+    get    "/v1/saves/{id}/content"      saves::content;
     post   "/v1/saves/{id}/restore"      saves::restore;
     post   "/v1/saves/{id}/verify"       saves::verify;
     post   "/v1/saves/{id}/copies"       saves::copies;

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use shared::{
-    config::{Http, Jobs},
+    config::{Http, Jobs, Transfer},
     id::JobId,
     name::Slug,
     secret::PublicKey,
 };
 use sqlx::PgPool;
 use tokio::sync::broadcast;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{password::Passwords, token::Tokens},
     limits::PerMinute,
+    transfer::Workers,
 };
 
 #[derive(Debug, Clone)]
@@ -36,4 +37,9 @@ pub struct AppState {
     pub refusals: Arc<PerMinute>,
     /// What runs beside the requests and is waited for at the end.
     pub tracker: TaskTracker,
+    /// Cancelled when what runs beside the requests has to end.
+    pub stop: CancellationToken,
+    /// The way to the workers' own ports.
+    pub workers: Workers,
+    pub transfer: Arc<Transfer>,
 }

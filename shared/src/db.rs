@@ -26,6 +26,7 @@ pub mod services;
 pub mod sessions;
 pub mod sweep;
 pub mod targets;
+pub mod tickets;
 pub mod verify;
 pub mod work;
 pub mod workers;

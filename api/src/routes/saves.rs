@@ -1,5 +1,6 @@
 //! Saves: what was kept, and putting it back.
 
+pub mod content;
 pub mod copies;
 pub mod delete;
 pub mod get;
