@@ -20,6 +20,7 @@ use crate::{
     routes,
     state::AppState,
     stream::Streams,
+    transfer::Workers,
 };
 
 const AUDITED_REFUSALS_A_MINUTE: u32 = 60;
@@ -35,6 +36,8 @@ pub enum BuildError {
     Passwords(#[from] PasswordError),
     #[error("there is no randomness here")]
     Random(#[source] ring::error::Unspecified),
+    #[error("workers cannot be spoken to")]
+    Workers(#[from] reqwest::Error),
 }
 
 impl BuildError {
@@ -69,6 +72,7 @@ impl App {
         let Some(public_key) = &config.secrets.public_key else { return Err(ConfigErrors(Vec::new()).into()) };
         let admin_ids = AdminIds::new(config.auth.admin_ids.as_ref()).map_err(BuildError::Random)?;
         let (ended, _) = broadcast::channel(1024);
+        let cancel = CancellationToken::new();
         let state = AppState {
             pool: pool.clone(),
             tokens: Tokens::new(&config.auth, config.http.mode),
@@ -86,8 +90,10 @@ impl App {
             stopping: CancellationToken::new(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),
+            stop: cancel.clone(),
+            workers: Workers::new(config.transfer.stall)?,
+            transfer: Arc::new(config.transfer.clone()),
         };
-        let cancel = CancellationToken::new();
         state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
         state.tracker.spawn(admin_ids.follow(cancel.clone()));
         Ok(Self { router: routes::router(&state), state, cancel })

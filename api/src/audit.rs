@@ -69,6 +69,21 @@ pub fn removed<T: Serialize>(thing: &T) -> Value {
 
 /// Notes that the admin changed something.
 pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, change: Change) -> Result<(), DbError> {
+    note(tx, who, context, change, Outcome::Allowed).await
+}
+
+/// Notes that the admin was allowed something that then failed.
+pub async fn tried(tx: &mut PgConnection, who: &Identity, context: &Context, change: Change) -> Result<(), DbError> {
+    note(tx, who, context, change, Outcome::Failed).await
+}
+
+async fn note(
+    tx: &mut PgConnection,
+    who: &Identity,
+    context: &Context,
+    change: Change,
+    outcome: Outcome,
+) -> Result<(), DbError> {
     let entry = audit::Entry {
         admin_id: Some(who.admin_id),
         admin_name: Some(&who.name),
@@ -76,7 +91,7 @@ pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, c
         resource_type: Some(change.resource),
         resource_id: Some(change.id),
         service_id: change.service,
-        outcome: Outcome::Allowed,
+        outcome,
         address: Some(&context.address),
         request_id: Some(&context.request_id),
         detail: naming(who.api_token(), change.detail),

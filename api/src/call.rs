@@ -79,6 +79,17 @@ impl<Q> Call<Q> {
         Ok(tx.commit().await?)
     }
 
+    /// As [`Self::commit`], of what was allowed and did not come to its end.
+    pub async fn commit_failed(&self, mut tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
+        audit::tried(&mut tx, &self.who, &self.context, change).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
+    }
+
     /// Who asks, for the queue.
     pub fn asked(&self, priority: Option<i16>) -> Asked {
         let request_id = Some(self.context.request_id.to_string());

@@ -59,6 +59,10 @@ pub enum ApiError {
     Timeout,
     #[error("a service that is needed is not available: try again")]
     Unavailable(#[source] Source),
+    #[error("{0}")]
+    NoWorker(String),
+    #[error("the range begins after the end")]
+    RangeNotSatisfiable { range: String },
     #[error("something went wrong on our side")]
     Internal(#[source] Source),
 }
@@ -82,6 +86,7 @@ impl ApiError {
                 | Self::StreamsInUse { .. }
                 | Self::Timeout
                 | Self::Unavailable(_)
+                | Self::NoWorker(_)
                 | Self::Internal(_)
         )
     }
@@ -105,7 +110,12 @@ impl ApiError {
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
+            Self::Unavailable(_) | Self::NoWorker(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
+            }
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "Range not satisfiable")
+            }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -180,7 +190,7 @@ impl Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
+        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONTENT_RANGE] {
             if let Some(value) = headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -202,6 +212,11 @@ impl IntoResponse for ApiError {
             }
             Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::RangeNotSatisfiable { range } => {
+                if let Ok(range) = HeaderValue::from_str(range) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
             }
             _ => {}
         }

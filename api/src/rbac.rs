@@ -63,6 +63,8 @@ permissions! {
     SaveVerify "save.verify" of save: Operator,
     SaveCopy "save.copy" of save: Operator,
     SaveDelete "save.delete" of save: Admin,
+    // All that the service has leaves the house with it.
+    SaveDownload "save.download" of save: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,
     // What is there is replaced: more than an operator's work (guarantees D2).

@@ -77,6 +77,7 @@ routes! {
     get    "/v1/saves/{id}"              saves::get;
     patch  "/v1/saves/{id}"              saves::update;
     delete "/v1/saves/{id}"              saves::delete;
+    get    "/v1/saves/{id}/content"      saves::content;
     post   "/v1/saves/{id}/restore"      saves::restore;
     post   "/v1/saves/{id}/verify"       saves::verify;
     post   "/v1/saves/{id}/copies"       saves::copies;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::{
-    config::{Http, Jobs},
+    config::{Http, Jobs, Transfer},
     id::JobId,
     name::Slug,
     secret::PublicKey,
@@ -16,6 +16,7 @@ use crate::{
     auth::{admin_id::AdminIds, password::Passwords, token::Tokens},
     limits::PerMinute,
     stream::Streams,
+    transfer::Workers,
 };
 
 #[derive(Debug, Clone)]
@@ -47,4 +48,9 @@ pub struct AppState {
     pub refusals: Arc<PerMinute>,
     /// What runs beside the requests and is waited for at the end.
     pub tracker: TaskTracker,
+    /// Cancelled when what runs beside the requests has to end.
+    pub stop: CancellationToken,
+    /// The way to the workers' own ports.
+    pub workers: Workers,
+    pub transfer: Arc<Transfer>,
 }

@@ -34,6 +34,7 @@ pub mod sessions;
 mod span;
 pub mod sweep;
 pub mod targets;
+pub mod tickets;
 pub mod verify;
 pub mod work;
 pub mod workers;

@@ -49,6 +49,8 @@ pub enum EnqueueError {
     SavePinned(SaveId),
     #[error("save {id} is used by {kind} job {job}: wait for its end or cancel it")]
     SaveInUse { id: SaveId, job: JobId, kind: String },
+    #[error("save {0} is being downloaded: wait for the end")]
+    SaveFetched(SaveId),
     #[error("save {0} is deleted already")]
     SaveDeleted(SaveId),
     #[error("save {id} is being deleted by job {job}")]

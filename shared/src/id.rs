@@ -66,6 +66,8 @@ ids! {
     EventId,
     /// Jobs that are followed together.
     GroupId,
+    /// Bytes that somebody fetches or brings.
+    TransferId,
     /// This installation of Holdfast; stands in every object key and in each store's marker.
     InstallationId,
 }

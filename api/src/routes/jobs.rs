@@ -150,6 +150,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }
+        | EnqueueError::SaveFetched(_)
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }

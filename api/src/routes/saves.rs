@@ -1,6 +1,7 @@
 //! Saves: what was kept, and putting it back.
 
 pub mod accept;
+pub mod content;
 pub mod copies;
 pub mod delete;
 pub mod get;

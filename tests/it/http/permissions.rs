@@ -56,6 +56,8 @@ const TABLE: &[Row] = &[
     ("get", "/v1/saves/report", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/saves/{id}", [401, 200, 200, 200, 404, 200, 200]),
     ("patch", "/v1/saves/{id}", [401, 403, 200, 200, 404, 200, 200]),
+    // Nothing runs that could carry the bytes.
+    ("get", "/v1/saves/{id}/content", [401, 403, 403, 503, 404, 503, 503]),
     ("post", "/v1/saves/{id}/restore", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/saves/{id}/verify", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/saves/{id}/copies", [401, 403, 409, 409, 404, 409, 409]),
