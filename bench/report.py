@@ -11,6 +11,13 @@ from stack import REPO, machine
 DUMP_LIMIT, ENCRYPTION_LIMIT, MEMORY_LIMIT, LARGE_DOCUMENTS_LIMIT, START_LIMIT = 1.15, 1.15, 64, 160, 0.050
 
 
+def here_and_now():
+    """The revision and the minute, for a part that has been measured."""
+    run = lambda *words: subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
+    changed = " with changes" if run("git", "status", "--porcelain", "--", ".", ":!docs/performance.md") else ""
+    return f"{run('git', 'rev-parse', '--short=10', 'HEAD')}{changed}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def say(text):
     print(text, flush=True)
 
@@ -204,7 +211,7 @@ def table(headings, rows):
 
 def markdown(found):
     run = lambda *words: subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
-    revision = run("git", "rev-parse", "--short=10", "HEAD") + (" with changes" if run("git", "status", "--porcelain") else "")
+    measured = "; ".join(f"{part}: {when}" for part, when in found.get("measured", {}).items())
     raw, stored = found["disk"].result("raw_bytes"), found["disk"].result("stored_bytes")
     text = [f"""# Performance
 
@@ -213,10 +220,9 @@ Written by `make bench`; do not edit. What is measured and how: [bench/README.md
 | | |
 |---|---|
 | machine | {machine()} |
-| date | {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC |
-| revision | {revision}, release build |
+| measured | {measured}; release builds |
 | versions | PostgreSQL {found['server']}; {run('rustc', '--version').split(' (')[0]} |
-| command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}{' BENCH_LARGE=1' if 'memory_large' in found else ''}` |
+| command | `make bench SCALE={found['scale']} ROUNDS={found['rounds']} TLS={found['tls']}{' PARTS="… large"' if 'memory_large' in found else ''}` |
 | data | the demo's auction system: {raw / 1e6:.0f} MB of dump, {stored / 1e6:.0f} MB stored |
 
 All servers, the worker and the tools share the machine's processors. Busy with other work during the file store's rounds
@@ -232,7 +238,7 @@ All servers, the worker and the tools share the machine's processors. Busy with 
 The client of those jobs had its `202` after {statistics.median(accepted):.0f} ms and the ended job after {statistics.median(followed):.0f} ms (medians).
 """)
     if "memory_large" not in found:
-        text.append("The 5 GB dump was not part of this run: `BENCH_LARGE=1`.\n")
+        text.append("The 5 GB dump was not part of this run: `PARTS=large`.\n")
     text.append("## Against PostgreSQL's own tools\n\nRatios are min / median / max over the rounds, each against the floor of its own round; "
                 "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database.\n")
     text.append(table(HEADINGS, comparisons(found)))
