@@ -160,7 +160,8 @@ async fn a_page_of_saves_reads_little_more_than_it_shows() {
     ] {
         let answer = app.client.get(&format!("/v1/saves?{query}")).await;
         assert_eq!(answer.header("x-total-count"), Some("60000"), "{query}: {}", answer.text);
-        let shown: Vec<&str> = answer.body.as_array().unwrap().iter().map(|save| save["id"].as_str().unwrap()).collect();
+        let shown: Vec<&str> =
+            answer.body.as_array().unwrap().iter().map(|save| save["id"].as_str().unwrap()).collect();
         assert_eq!(shown, app.values::<String>(&format!("SELECT id::text FROM saves {sql}")).await, "{query}");
     }
 }
@@ -184,8 +185,8 @@ async fn what_is_rare_in_the_audit_log_is_found_without_reading_it() {
         ([none, none, none, none, none, none, "'denied'", none, none], 400),
         (["'{00000000-0000-7000-8000-000000000001}'", none, none, none, none, none, none, none, none], 10),
         // The oldest hundred seconds; ids within 1,000 of them are looked at.
-        ([none, none, none, none, none, none, none, none, "now() - interval '39900 s'"], 2500),
-        ([none, none, none, none, none, none, none, "now() - interval '100 s'", none], 2500),
+        ([none, none, none, none, none, none, none, none, "(now() - interval '39900 s')"], 2500),
+        ([none, none, none, none, none, none, none, "(now() - interval '100 s')", none], 2500),
     ];
     for (filter, most) in filters {
         let parameters: Vec<&str> = filter.into_iter().chain([none, none, "25", "0", "false", "10001"]).collect();
