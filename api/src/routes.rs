@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod credentials;
+pub mod docs;
 pub mod events;
 pub mod gc;
 pub mod health;
@@ -25,6 +26,9 @@ macro_rules! routes {
         /// Every route: its method, in lower case, and its path.
         pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
 
+        /// The module of each route's handler, in the order of [`ROUTES`].
+        pub(crate) const HANDLERS: &[&[&str]] = &[$(&[$(stringify!($module)),+]),+];
+
         fn endpoints() -> Router<AppState> {
             Router::new()$(.route($path, $method($($module::)+handle)))+
         }
@@ -34,6 +38,9 @@ macro_rules! routes {
 routes! {
     get    "/healthz"                    health::live;
     get    "/readyz"                     health::ready;
+    get    "/openapi.json"               docs::document;
+    get    "/docs"                       docs::page;
+    get    "/docs/{file}"                docs::asset;
     post   "/v1/auth/login"              auth::login;
     post   "/v1/auth/logout"             auth::logout;
     get    "/v1/auth/me"                 auth::me;

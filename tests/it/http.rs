@@ -9,6 +9,7 @@ mod jobs;
 mod lists;
 mod login;
 mod malformed;
+mod openapi;
 mod permissions;
 mod problems;
 mod raw;

@@ -7,25 +7,46 @@ use shared::{db::event_log, id::EventId};
 
 use crate::{call::Call, error::ApiError, page::MAX_LIMIT, rbac::visible};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// The last `seq` that was read; from the first one unless said otherwise.
+    #[param(default = 0)]
     after: Option<i64>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 100, default = 100)]
     limit: Option<u32>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+/// A published fact.
 pub struct Event {
+    /// The same wherever and however often it is published.
     id: EventId,
+    /// Its place in the history, from 1, without gaps.
+    #[schema(example = 42)]
     seq: i64,
+    #[schema(example = "save.completed")]
     r#type: String,
+    /// What it is about.
+    #[schema(example = "saves/019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50")]
     subject: String,
+    /// The name of the service it concerns.
+    #[schema(example = "items")]
     service: Option<String>,
+    /// Of the request that caused it.
     trace_id: Option<String>,
     time: DateTime<Utc>,
+    /// The type's own fields.
+    #[schema(value_type = Object)]
     data: serde_json::Value,
 }
 
+/// Replays published facts, in the order of `seq`.
+///
+/// Whoever reads on from the last `seq` misses none.
+#[utoipa::path(get, path = "/v1/events", params(Filter), responses((status = 200, body = [Event])))]
 pub async fn handle(call: Call<Filter>) -> Result<Json<Vec<Event>>, ApiError> {
     let (limit, after) = (call.query.limit.unwrap_or(MAX_LIMIT), call.query.after.unwrap_or(0));
     if !(1..=MAX_LIMIT).contains(&limit) {

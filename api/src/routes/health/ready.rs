@@ -1,12 +1,39 @@
 //! `GET /readyz`: the database answers and has this binary's schema. A broker that is down does not count.
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
 use shared::db::migrate;
 
 use crate::state::AppState;
 
-pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+/// How ready a process is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Ready {
+    /// `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    dependencies: Dependencies,
+}
+
+/// What a process depends on.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Dependencies {
+    /// `ok` or `unreachable`.
+    #[schema(example = "ok")]
+    database: &'static str,
+    /// `ok`, or what to do.
+    #[schema(example = "ok")]
+    migrations: &'static str,
+}
+
+/// Whether the process can do its work.
+///
+/// The database answers and has this binary's schema. A broker that is down does not count.
+#[utoipa::path(
+    get, path = "/readyz",
+    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "a dependency is away, or the schema is behind")),
+)]
+pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let (database, migrations) = match state.pool.acquire().await {
         Ok(mut conn) => match migrate::is_current(&mut conn).await {
             Ok(true) => ("ok", "ok"),
@@ -18,6 +45,6 @@ pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Value>) 
     };
     let ready = (database, migrations) == ("ok", "ok");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let dependencies = json!({ "database": database, "migrations": migrations });
-    (status, Json(json!({ "status": if ready { "ok" } else { "unavailable" }, "dependencies": dependencies })))
+    let dependencies = Dependencies { database, migrations };
+    (status, Json(Ready { status: if ready { "ok" } else { "unavailable" }, dependencies }))
 }
