@@ -15,4 +15,6 @@ pub mod page;
 pub mod rbac;
 pub mod routes;
 pub mod state;
+pub mod stream;
+pub mod transfer;
 pub(crate) mod view;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Deeper than any of ours: against types that hold themselves.
-const MAX_DEPTH: usize = 12;
+const MAX_DEPTH: usize = 24;
 
 /// A value that fits the schema. One that stands with it, or with what it refers to, is taken first.
 pub(super) fn of(schema: &Value, schemas: &Value) -> Value {

@@ -36,6 +36,8 @@ refusals! {
         "the body is over the limit: 64 KiB unless configured otherwise";
     415 "UnsupportedMediaType" "unsupported-media-type" "Unsupported media type" "the body must be application/json":
         "the body is not `application/json`";
+    416 "RangeNotSatisfiable" "range-not-satisfiable" "Range not satisfiable" "the range begins after the end":
+        "the part that `Range` asks for is not there";
     422 "Invalid" "invalid" "Invalid request" "the request holds a value that cannot be used":
         "a member or parameter is missing, unknown or of no use: `errors` says which";
     429 "TooManyRequests" "too-many-requests" "Too many requests" "too many failed logins: wait":
@@ -139,13 +141,22 @@ pub(super) fn components() -> Value {
                 "type": "apiKey", "in": "header", "name": "y-access-token",
                 "description": "The same token under another name, for clients that are used to it.",
             },
+            "admin_id": {
+                "type": "apiKey", "in": "header", "name": "admin-id",
+                "description": "The second factor, where it is on: one of the current ids, with every call below `/v1`.",
+            },
         },
     })
 }
 
-/// Either kind of token, on every operation that does not say otherwise.
+/// Either kind of token, and the second factor where it is on, on every operation that does not say otherwise.
 pub(super) fn security() -> Value {
-    json!([{ "bearer": [] }, { "y_access_token": [] }])
+    json!([
+        { "bearer": [] },
+        { "y_access_token": [] },
+        { "bearer": [], "admin_id": [] },
+        { "y_access_token": [], "admin_id": [] },
+    ])
 }
 
 pub(super) fn info() -> Value {
@@ -175,6 +186,12 @@ pub(super) fn tag(name: &str) -> Value {
         "gc" => "What dead attempts left in the stores.",
         "jobs" => "What was asked, how far it is, how it ended.",
         "events" => "Published facts.",
+        "tokens" => "API tokens: made and ended by people, presented by programs.",
+        "groups" => "Jobs that were asked for together and are followed together.",
+        "audit" => "Who did what, from where, with what result.",
+        "config" => "The configuration of this process.",
+        "admins" => "Users of this API, and their roles.",
+        "platform_users" => "Users of the platform, by its own identity service.",
         _ => "",
     };
     json!({ "name": name, "description": text })

@@ -16,11 +16,12 @@ pub(super) struct Route {
 }
 
 /// Whoever calls these needs no token.
-const OPEN: &[&str] = &["health_live", "health_ready", "docs_document", "docs_page", "docs_asset", "auth_login"];
+const OPEN: &[&str] =
+    &["health_live", "health_ready", "docs_document", "docs_page", "docs_asset", "auth_login", "auth_refresh"];
 
-/// What any admin may call: their own session, and lists that hold what the caller may see.
+/// What any admin may call: who they are, and lists that hold what the caller may see.
 const UNGUARDED: &[&str] =
-    &["auth_logout", "auth_me", "services_list", "targets_list", "saves_list", "jobs_list", "events_list"];
+    &["auth_me", "services_list", "targets_list", "saves_list", "saves_report", "jobs_list", "events_list"];
 
 /// What `{id}` names, by the route's first segment.
 const IDS: &[(&str, &str)] = &[
@@ -30,6 +31,11 @@ const IDS: &[(&str, &str)] = &[
     ("targets", "TargetId"),
     ("saves", "SaveId"),
     ("jobs", "JobId"),
+    ("admins", "AdminId"),
+    // Its sessions.
+    ("auth", "SessionId"),
+    ("groups", "GroupId"),
+    ("tokens", "ApiTokenId"),
 ];
 
 /// The name of the component that a schema refers to.
@@ -44,7 +50,7 @@ pub(super) fn complete(operation: &mut Map<String, Value>, route: &Route, schema
     let parameters = parameters(operation, route);
     let queries = |name: &str| parameters.iter().any(|p| p["in"] == "query" && (name.is_empty() || p["name"] == name));
     let is_page = route.method == "get" && queries("page");
-    let takes_query = !is_open || id == "auth_login";
+    let takes_query = !is_open || id.starts_with("auth_");
     if let Some(body) = operation.get_mut("requestBody") {
         request(body, route, schemas);
     }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 /// Types of answers that leave members out: an absent one says that there is none.
-const WITH_GAPS: [&str; 8] = [
+const WITH_GAPS: [&str; 10] = [
+    "Dependencies",
     "InventoryEntry",
     "InventoryRest",
     "Inventory",
@@ -11,6 +12,7 @@ const WITH_GAPS: [&str; 8] = [
     "Manifest",
     "ManifestObject",
     "Problem",
+    "ReportLine",
     "ServerAddress",
 ];
 

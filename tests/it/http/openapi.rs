@@ -178,6 +178,19 @@ async fn what_the_api_answers_is_as_described() {
     api.post("/v1/auth/login", json!({ "name": "root", "password": support::ADMIN_PASSWORD }), 200).await;
     api.post("/v1/auth/login", json!({ "name": "root", "password": "wrong" }), 401).await;
     api.get("/v1/auth/me", 200).await;
+    let login = json!({ "name": "root", "password": support::ADMIN_PASSWORD });
+    let login = api.post("/v1/auth/login", login, 200).await;
+    api.post("/v1/auth/refresh", json!({ "refresh_token": login["refresh_token"] }), 200).await;
+    api.post("/v1/auth/refresh", json!({ "refresh_token": "none" }), 401).await;
+    let sessions = api.get("/v1/auth/sessions", 200).await;
+    let other = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    api.delete(&format!("/v1/auth/sessions/{}", name(other)), 204).await;
+    let token = json!({ "name": "nightly", "role": "viewer" });
+    let token = name(&api.post("/v1/tokens", token, 201).await);
+    api.get("/v1/tokens", 200).await;
+    api.get(&format!("/v1/tokens/{token}"), 200).await;
+    api.delete(&format!("/v1/tokens/{token}"), 204).await;
+    api.get("/v1/config", 200).await;
     // What is registered.
     let service = name(&api.post("/v1/services", json!({ "name": "items" }), 201).await);
     let server = json!({ "name": "pg", "engine": "postgres", "host": stack::setting("TARGET_HOST"),
@@ -213,6 +226,13 @@ async fn what_the_api_answers_is_as_described() {
     let whole = api.get(&format!("/v1/saves/{save}"), 200).await;
     assert!(whole["manifest"]["inventory"]["entries"][0]["digest"].is_string(), "{whole:#}");
     api.get("/v1/saves?state=available&sort=created_at", 200).await;
+    api.get("/v1/saves/report", 200).await;
+    api.get("/v1/saves/report?by=target", 200).await;
+    api.patch(&format!("/v1/saves/{save}"), json!({ "note": "m", "expires_at": null }), 200).await;
+    api.patch(&format!("/v1/saves/{save}"), json!({ "valid": false }), 422).await;
+    api.post(&format!("/v1/saves/{save}/accept"), Value::Null, 409).await;
+    let asked = api.post(&format!("/v1/services/{service}/backups?wait=60s"), json!({}), 202).await;
+    api.get(&format!("/v1/groups/{}", asked["group_id"].as_str().unwrap()), 200).await;
     api.post(&format!("/v1/saves/{save}/verify?wait=60s"), json!({}), 202).await;
     api.post(&format!("/v1/saves/{save}/copies"), json!({ "store": "disk" }), 409).await;
     let copy = Database { name: stack::fresh("copy") };
@@ -230,7 +250,10 @@ async fn what_the_api_answers_is_as_described() {
     api.post(&format!("/v1/jobs/{restored}/cancel"), Value::Null, 409).await;
     api.post(&format!("/v1/jobs/{restored}/undo"), json!({ "confirm": "x" }), 409).await;
     api.post(&format!("/v1/jobs/{failed}/retry?wait=60s"), Value::Null, 202).await;
+    api.get(&format!("/v1/jobs/{failed}/events"), 200).await;
     api.get("/v1/events?limit=100", 200).await;
+    api.get("/v1/audit?limit=100", 200).await;
+    api.get("/v1/audit/export?action=service.create", 200).await;
     api.delete(&format!("/v1/saves/{save}?wait=60s"), 202).await;
     api.delete(&format!("/v1/saves/{save}"), 204).await;
     // What can be deleted.
@@ -243,7 +266,16 @@ async fn what_the_api_answers_is_as_described() {
         api.delete(&format!("/v1/{list}/{id}"), 204).await;
     }
     api.post("/v1/auth/logout", Value::Null, 204).await;
+    // Another session, which ends them all.
+    api.client = app.client.login("root", support::ADMIN_PASSWORD).await;
+    api.post("/v1/auth/logout-everywhere", Value::Null, 204).await;
     // What succeeds only after a mishap or a long story; elsewhere it is tested, here its refusal was looked at.
-    let refused = [("post", "/v1/saves/{id}/copies"), ("post", "/v1/jobs/{id}/cancel"), ("post", "/v1/jobs/{id}/undo")];
-    api.conclude(&refused, &[("delete", "/v1/targets/{id}")]);
+    let refused = [
+        ("post", "/v1/saves/{id}/accept"),
+        ("post", "/v1/saves/{id}/copies"),
+        ("post", "/v1/jobs/{id}/cancel"),
+        ("post", "/v1/jobs/{id}/undo"),
+    ];
+    // A target with saves stays; bytes are no JSON.
+    api.conclude(&refused, &[("delete", "/v1/targets/{id}"), ("get", "/v1/saves/{id}/content")]);
 }

@@ -1,4 +1,5 @@
-//! `GET /readyz`: the database answers and has this binary's schema. A broker that is down does not count.
+//! `GET /readyz`: the database answers and has this binary's schema, and where the second factor is on its ids can be
+//! read. A broker that is down does not count.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
@@ -24,6 +25,9 @@ struct Dependencies {
     /// `ok`, or what to do.
     #[schema(example = "ok")]
     migrations: &'static str,
+    /// Where the second factor is on: `ok` or `unusable: …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_ids: Option<&'static str>,
 }
 
 /// Whether the process can do its work.
@@ -43,8 +47,14 @@ pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Ready>) 
         },
         Err(_) => ("unreachable", "unknown"),
     };
-    let ready = (database, migrations) == ("ok", "ok");
+    let admin_ids = state.admin_ids.readiness();
+    let ready = (database, migrations) == ("ok", "ok") && !matches!(admin_ids, Some(Err(_)));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let dependencies = Dependencies { database, migrations };
+    let admin_ids = admin_ids.map(|admin_ids| match admin_ids {
+        Ok(()) => "ok",
+        // The file's name and what the system says of it are in the log: this page is for everybody.
+        Err(_) => "unusable: nobody is admitted, see the log",
+    });
+    let dependencies = Dependencies { database, migrations, admin_ids };
     (status, Json(Ready { status: if ready { "ok" } else { "unavailable" }, dependencies }))
 }

@@ -2,12 +2,11 @@
 
 use axum::Json as Answer;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
 
 use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path, short},
@@ -42,9 +41,10 @@ pub async fn handle(
     let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
     short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
     let mut tx = call.begin().await?;
-    services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    let before = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
-    let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": name, "description": description }))).await?;
-    Ok(Answer(row.into()))
+    let after = Service::from(services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
+    let detail = difference(&Service::from(before), &after);
+    call.commit(tx, Change::new(permission, id, Some(id), detail)).await?;
+    Ok(Answer(after))
 }

@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{
     db::targets,
     id::{CredentialId, ServerId, TargetId},
@@ -12,7 +11,7 @@ use shared::{
 
 use super::{Target, check, refused};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::ApiError,
     extract::{Json, Path},
@@ -71,6 +70,7 @@ pub async fn handle(
     if body.moves() {
         call.authorize(Permission::TargetPlace, None)?;
     }
+    let before = Target::from(row.clone());
     body.server_id.apply(&mut row.server_id);
     body.name.apply(&mut row.name);
     body.database.apply(&mut row.database);
@@ -84,9 +84,8 @@ pub async fn handle(
     body.mongo_mode.apply(&mut row.mongo_mode);
     check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
-    let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    let detail =
-        json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
-    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(row.service_id), detail)).await?;
-    Ok(Answer(row.into()))
+    let after = Target::from(targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?);
+    let detail = difference(&before, &after);
+    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(after.service_id), detail)).await?;
+    Ok(Answer(after))
 }

@@ -9,7 +9,7 @@ use support::{Answer, Client};
 use super::schema;
 
 pub(super) struct Witness {
-    client: Client,
+    pub(super) client: Client,
     document: Value,
     /// Method, path and status of what was looked at.
     seen: BTreeSet<(String, String, u16)>,
