@@ -163,6 +163,10 @@ fn finish(context: &Context, mut response: Response) -> Response {
         response = problem.render(&context.request_id, response.headers());
     }
     let headers = response.headers_mut();
+    // A page of ours brings the policy that it works under.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
@@ -173,7 +177,6 @@ fn finish(context: &Context, mut response: Response) -> Response {
     set("x-content-type-options", "nosniff");
     set("x-frame-options", "DENY");
     set("referrer-policy", "no-referrer");
-    set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
     set("strict-transport-security", "max-age=31536000");
     if let Some(token) = context.lock().renewed.take()
         && !status.is_client_error()

@@ -10,6 +10,7 @@ pub mod extract;
 pub mod gate;
 pub mod limits;
 pub mod merge;
+pub mod openapi;
 pub mod page;
 pub mod rbac;
 pub mod routes;
