@@ -40,6 +40,7 @@ pub struct UpdateSave {
     /// Why the save is not to be used; with `valid: false` alone. At most 500 characters.
     invalid_reason: Merge<String>,
     /// When it may be deleted; null: never by itself. It asks for the role that deletes.
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Merge<Option<DateTime<Utc>>>,
 }
 
