@@ -136,6 +136,7 @@ fn copy_of<'a>(found: &'a Found, store: &'a Slug) -> FoundCopy<'a> {
         store: store.as_str(),
         epoch: found.epoch,
         trusted: found.is_trusted(),
+        sealing: found.sealing.as_ref(),
         objects: found.objects.clone(),
         server_name: server_name(&found.manifest),
     }

@@ -8,7 +8,7 @@ use super::DbError;
 use crate::{
     id::{CredentialId, JobId, ObjectId, SaveId, ServerId, ServiceId, TargetId},
     job::{BackupJob, Payload},
-    manifest::Manifest,
+    manifest::{Manifest, Sealing},
     save::SaveState,
 };
 
@@ -23,6 +23,8 @@ pub struct FoundCopy<'a> {
     pub epoch: i64,
     /// Whether its manifest is signed by a key that is known here.
     pub trusted: bool,
+    /// To whom it is encrypted; none if it is not.
+    pub sealing: Option<&'a Sealing>,
     /// The manifest itself too.
     pub objects: Vec<FoundObject>,
     /// The name of its server, where no server at its address is known.
@@ -273,12 +275,14 @@ async fn insert_copy(tx: &mut PgConnection, copy: &FoundCopy<'_>, job: JobId) ->
     let save: SaveId = copy.manifest.save;
     let stored: i64 = copy.objects.iter().map(|object| object.stored_bytes).sum();
     sqlx::query!(
-        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes, encodings) VALUES ($1, $2, 'good', $3, $4, $5)",
+        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes, encodings, sealing)
+         VALUES ($1, $2, 'good', $3, $4, $5, $6)",
         save.0,
         copy.store,
         copy.epoch,
         stored,
-        Json(&copy.manifest.encodings) as _
+        Json(&copy.manifest.encodings) as _,
+        copy.sealing.map(Json) as _
     )
     .execute(&mut *tx)
     .await?;

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use shared::{
     db::rebuild::FoundObject,
     id::SaveId,
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Sealing},
     name::StoreKey,
     telemetry::Causes,
 };
@@ -39,6 +39,8 @@ pub(super) type Epochs = BTreeMap<i64, BTreeMap<String, u64>>;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) manifest: Manifest,
+    /// To whom it is encrypted, by the head of its manifest.
+    pub(super) sealing: Option<Sealing>,
     pub(super) epoch: i64,
     pub(super) verdict: Verdict,
     pub(super) objects: Vec<FoundObject>,
@@ -153,7 +155,8 @@ async fn whole(
         blake3: Some(blake3::hash(&stored).as_bytes().to_vec()),
         sha256: stream::sha256(&stored).0.to_vec(),
     });
-    Ok(Found { manifest, epoch, verdict, objects, passed: Vec::new() })
+    let sealing = manifests::sealing(&text);
+    Ok(Found { manifest, sealing, epoch, verdict, objects, passed: Vec::new() })
 }
 
 async fn read(store: &dyn Store, key: &StoreKey) -> Result<Vec<u8>, String> {
