@@ -47,8 +47,8 @@ async fn copy(app: &App, save: &str, store: &str) -> Value {
 }
 
 async fn only(app: &App, store: &str) {
-    let sql = "UPDATE save_copies SET state = CASE WHEN store = 'S' THEN 'good' ELSE 'corrupt' END";
-    app.execute(&sql.replace('S', store)).await;
+    let state = format!("CASE WHEN store = '{store}' THEN 'good' ELSE 'corrupt' END");
+    app.execute(&format!("UPDATE save_copies SET state = {state}")).await;
 }
 
 #[tokio::test]

@@ -49,9 +49,9 @@ pub(super) async fn pack(
         blake3: raw.1,
     };
     let is_dump = first.part.starts_with(manifest::DUMP);
-    let plain = first.part.strip_suffix(".age").unwrap_or(&first.part);
+    let bare = first.part.strip_suffix(".age").unwrap_or(&first.part);
     // As a backup names it: what is looked at by itself shall say its form.
-    let part = if is_dump || plan.encryption.is_none() { plain.to_owned() } else { format!("{plain}.age") };
+    let part = if is_dump || plan.encryption.is_none() { bare.to_owned() } else { format!("{bare}.age") };
     let mut opening = Opening {
         job: job.clone(),
         plan: plan.clone(),
