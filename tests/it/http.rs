@@ -1,7 +1,7 @@
 //! The control API through its real door: a process, its database, and HTTP as anybody sends it (guarantees G, §4).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-mod cast;
+pub(crate) mod cast;
 mod config;
 pub(crate) mod docs;
 mod health;

@@ -10,6 +10,7 @@ use crate::{
     job::{BackupJob, Payload},
     manifest::{Manifest, Sealing},
     save::SaveState,
+    server::{Engine, MongoUri},
 };
 
 /// The name of the credential that stands in for those that no store holds: it opens for nobody.
@@ -126,11 +127,14 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
     let Manifest { engine, server, .. } = copy.manifest;
     let at = server.clone().unwrap_or_default();
     let port = i32::from(at.port);
+    let mongodb = at.mongodb.filter(|_| engine == Engine::Mongodb.as_str());
+    let uri = mongodb.as_ref().and_then(|mongodb| mongodb.uri.as_ref()).map(MongoUri::as_str);
     let found = sqlx::query_scalar!(
-        "SELECT id FROM servers WHERE engine = $1 AND host = $2 AND port = $3 ORDER BY id LIMIT 1",
+        "SELECT id FROM servers WHERE engine = $1 AND host = $2 AND port = $3 AND uri IS NOT DISTINCT FROM $4 ORDER BY id LIMIT 1",
         engine,
         at.host,
-        port
+        port,
+        uri
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -139,8 +143,8 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
     }
     let id = ServerId::generate();
     sqlx::query!(
-        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, uri, auth)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         id.0,
         copy.server_name,
         engine,
@@ -148,7 +152,9 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
         port,
         at.tls_mode,
         at.tls_ca_pem,
-        at.maintenance_database
+        at.maintenance_database,
+        uri,
+        mongodb.as_ref().map(|mongodb| mongodb.auth).unwrap_or_default().as_str()
     )
     .execute(tx)
     .await?;
@@ -168,16 +174,18 @@ async fn target(tx: &mut PgConnection, copy: &FoundCopy<'_>, service: ServiceId)
     let credential = nobody(tx).await?;
     let id = TargetId::generate();
     let stores = [copy.store.to_owned()];
+    let mode = copy.manifest.server.as_ref().and_then(|server| server.mongodb.as_ref()).map(|mongodb| mongodb.mode);
     sqlx::query!(
-        "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, stores)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, stores, mongo_mode)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         id.0,
         service.0,
         server.0,
         target.as_str(),
         database.as_str(),
         credential.0,
-        stores.as_slice()
+        stores.as_slice(),
+        mode.unwrap_or_default().as_str()
     )
     .execute(tx)
     .await?;
