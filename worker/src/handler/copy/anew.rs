@@ -102,9 +102,8 @@ async fn through(
             expected: expected.blake3.to_string(),
             found: dumped.blake3.to_string(),
         }),
-        (Ok(_), _) => None,
-        // The writing half has ended, and says why itself.
-        (Err(StreamError::Sink { .. }), Err(_)) => None,
+        // Where the writing half has ended, it says why itself.
+        (Ok(_), _) | (Err(StreamError::Sink { .. }), Err(_)) => None,
         (Err(error), _) => Some(error),
     };
     let copy = match wrote {

@@ -235,13 +235,11 @@ impl Unpack {
                 if !head.starts_with(AGE_MAGIC) {
                     return Self::Off;
                 }
-                match encryption.filter(|encryption| encryption.can_read()) {
-                    Some(encryption) => Self::sealed(encryption).take(&head),
-                    None => {
-                        let missing = CryptError::missing(&store);
-                        Self::Locked(format!("{}: {missing}", missing.code()))
-                    }
-                }
+                let Some(encryption) = encryption.filter(|encryption| encryption.can_read()) else {
+                    let missing = CryptError::missing(&store);
+                    return Self::Locked(format!("{}: {missing}", missing.code()));
+                };
+                Self::sealed(encryption).take(&head)
             }
             Self::On(mut decoder) => match decoder.write_all(block) {
                 Ok(()) => Self::On(decoder),
