@@ -4,7 +4,8 @@
 mod admin_id;
 mod api_tokens;
 mod audit;
-mod cast;
+
+pub(crate) mod cast;
 mod config;
 pub(crate) mod docs;
 mod groups;
