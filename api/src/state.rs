@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     auth::{password::Passwords, token::Tokens},
-    limits::PerMinute,
+    limits::{PerMinute, rate::Rates},
 };
 
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct AppState {
     pub ended: broadcast::Sender<JobId>,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
+    /// How often each caller has asked lately.
+    pub rates: Arc<Rates>,
     /// What runs beside the requests and is waited for at the end.
     pub tracker: TaskTracker,
 }

@@ -3,9 +3,13 @@
 
 mod cast;
 mod config;
+mod cors;
 pub(crate) mod docs;
+mod etag;
 mod health;
+mod idempotency;
 mod jobs;
+mod limits;
 mod lists;
 mod login;
 mod malformed;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::{
     db::{DbError, jobs::JobRow, outbox, verify},
-    enqueue::{self, Asked, EnqueueError},
+    enqueue::{self, Asked, EnqueueError, Enqueued},
     event::NewEvent,
     name::Slug,
 };
@@ -54,6 +54,7 @@ async fn repair(tx: &mut PgConnection, job: &JobRow, verified: &Verified) -> Res
         priority: None,
         attempts: job.max_attempts,
         safety_s: 0.0,
+        enqueued: Enqueued::default(),
     };
     let broken = |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Corrupt | Outcome::Missing);
     for verdict in verified.verdicts.iter().filter(broken) {

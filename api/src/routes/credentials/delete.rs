@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use shared::{db::credentials, id::CredentialId};
 
+use super::Credential;
 use crate::{
     audit::Change,
     call::Call,
@@ -16,7 +17,8 @@ pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCo
     let permission = Permission::CredentialDelete;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
-    let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    let row = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    call.check_match(&Credential::from(row.clone()))?;
     in_use(credentials::delete(&mut tx, id).await, "credential")?;
     call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use shared::{db::servers, id::ServerId};
 
+use super::Server;
 use crate::{
     audit::Change,
     call::Call,
@@ -16,7 +17,8 @@ pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<StatusCode, 
     let permission = Permission::ServerDelete;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
-    let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    let row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    call.check_match(&Server::from(row.clone()))?;
     in_use(servers::delete(&mut tx, id).await, "server")?;
     call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)

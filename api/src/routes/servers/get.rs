@@ -1,13 +1,13 @@
 //! `GET /v1/servers/{id}`.
 
-use axum::Json;
+use axum::response::Response;
 use shared::{db::servers, id::ServerId};
 
 use super::Server;
 use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
-pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<Json<Server>, ApiError> {
+pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<Response, ApiError> {
     call.authorize(Permission::ServerRead, None)?;
     let row = servers::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("server"))?;
-    Ok(Json(row.into()))
+    call.show(&Server::from(row))
 }

@@ -1,6 +1,6 @@
 //! `PATCH /v1/servers/{id}`. The engine stays: the saves of its targets are of it.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
@@ -15,6 +15,7 @@ use crate::{
     audit::Change,
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -39,11 +40,12 @@ pub async fn handle(
     call: Call,
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
-) -> Result<Answer<Server>, ApiError> {
+) -> Result<Response, ApiError> {
     let permission = Permission::ServerUpdate;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    call.check_match(&Server::from(row.clone()))?;
     if let Merge::Set(uri) = body.uri {
         if let Some(uri) = &uri {
             let (host, port) = place(Some(uri), body.host.new_value().cloned(), body.port.new_value().copied())?;
@@ -68,5 +70,5 @@ pub async fn handle(
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     let detail = json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(Answer(row.into()))
+    etag::changed(&Server::from(row))
 }

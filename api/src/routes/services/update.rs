@@ -1,6 +1,6 @@
 //! `PATCH /v1/services/{id}`.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
@@ -10,6 +10,7 @@ use crate::{
     audit::Change,
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path, short},
     merge::Merge,
     rbac::Permission,
@@ -26,15 +27,16 @@ pub async fn handle(
     call: Call,
     Path(id): Path<ServiceId>,
     Json(body): Json<UpdateService>,
-) -> Result<Answer<Service>, ApiError> {
+) -> Result<Response, ApiError> {
     let permission = Permission::ServiceUpdate;
     call.authorize(permission, Some(id))?;
     let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
     short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
     let mut tx = call.begin().await?;
-    services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    let seen = services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    call.check_match(&Service::from(seen))?;
     services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": name, "description": description }))).await?;
-    Ok(Answer(row.into()))
+    etag::changed(&Service::from(row))
 }

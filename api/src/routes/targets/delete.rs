@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use shared::{db::targets, id::TargetId};
 
+use super::Target;
 use crate::{
     audit::Change,
     call::Call,
@@ -17,6 +18,7 @@ pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, 
     let mut tx = call.begin().await?;
     let row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(permission, Some(row.service_id))?;
+    call.check_match(&Target::from(row.clone()))?;
     in_use(targets::delete(&mut tx, id).await, "target")?;
     call.commit(tx, Change::new(permission, id, Some(row.service_id), json!({ "name": row.name }))).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,6 +1,6 @@
 //! `PATCH /v1/targets/{id}`. Another server, database or credential asks for the role globally, like creating does.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
@@ -15,6 +15,7 @@ use crate::{
     audit::Change,
     call::Call,
     error::ApiError,
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -50,13 +51,14 @@ pub async fn handle(
     call: Call,
     Path(id): Path<TargetId>,
     Json(body): Json<UpdateTarget>,
-) -> Result<Answer<Target>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut tx = call.begin().await?;
     let mut row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(Permission::TargetUpdate, Some(row.service_id))?;
     if body.moves() {
         call.authorize(Permission::TargetPlace, None)?;
     }
+    call.check_match(&Target::from(row.clone()))?;
     body.server_id.apply(&mut row.server_id);
     body.name.apply(&mut row.name);
     body.database.apply(&mut row.database);
@@ -74,5 +76,5 @@ pub async fn handle(
     let detail =
         json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
     call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(row.service_id), detail)).await?;
-    Ok(Answer(row.into()))
+    etag::changed(&Target::from(row))
 }
