@@ -12,13 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     db::quota,
     enqueue::{Asked, Enqueued},
-    id::{JobId, ServiceId},
+    id::{JobId, ServiceId, SessionId},
 };
 use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
 
 use crate::{
     audit::{self, Change},
-    auth::Identity,
+    auth::{Identity, Means},
     error::ApiError,
     etag::Conditions,
     extract::{NoQuery, Query},
@@ -66,6 +66,15 @@ impl<Q> Call<Q> {
         let answer = rbac::authorize(&self.who, permission, service);
         self.context.asked_for(permission, service, answer.is_err());
         answer
+    }
+
+    /// The session of the person who calls; an API token is refused. For what nobody may do with a token that a program
+    /// keeps: logins, API tokens, admins and passwords.
+    pub fn person(&self) -> Result<SessionId, ApiError> {
+        match self.who.means {
+            Means::Session(id) => Ok(id),
+            Means::ApiToken(_) => Err(ApiError::PeopleOnly),
+        }
     }
 
     /// A connection, for reading.
@@ -162,6 +171,11 @@ impl<Q> Call<Q> {
         Err(ApiError::QuotaExceeded { most: taken.most, retry_after_s: resets_in_s })
     }
 
+    /// Whether the change depends on what the caller saw (`If-Match`): where it costs something to look.
+    pub fn is_conditional(&self) -> bool {
+        self.conditions.is_any()
+    }
+
     /// Refuses a change of what is not as the caller saw it (`If-Match`). `shown` is what a GET would answer, of the row as
     /// the transaction has locked it.
     pub fn check_match(&self, shown: &impl Serialize) -> Result<(), ApiError> {
@@ -171,6 +185,17 @@ impl<Q> Call<Q> {
     /// One thing, with its `ETag`; 304 where the caller has it already.
     pub fn show(&self, thing: &impl Serialize) -> Result<Response, ApiError> {
         self.conditions.answer(thing)
+    }
+
+    /// As [`Self::commit`], of what was allowed and did not come to its end.
+    pub async fn commit_failed(&self, mut tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
+        audit::tried(&mut tx, &self.who, &self.context, change).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
     }
 
     /// Who asks, for the queue.

@@ -35,6 +35,10 @@ pub enum ApiError {
     Unauthorized,
     #[error("the name or the password is wrong")]
     BadCredentials,
+    #[error("the refresh token is not valid: log in")]
+    RefreshRefused,
+    #[error("this is for people who have logged in, not for API tokens")]
+    PeopleOnly,
     #[error("this needs the permission {0}")]
     Forbidden(&'static str),
     #[error("there is no such {0}")]
@@ -63,10 +67,16 @@ pub enum ApiError {
     RateLimited { of: &'static str, retry_after_s: u64 },
     #[error("the {most} jobs that you may ask for in a day are used up: wait for the next day of UTC")]
     QuotaExceeded { most: i32, retry_after_s: u64 },
+    #[error("{most} streams are open already: end one first")]
+    StreamsInUse { most: usize },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
     Unavailable(#[source] Source),
+    #[error("{0}")]
+    NoWorker(String),
+    #[error("the range begins after the end")]
+    RangeNotSatisfiable { range: String },
     #[error("something went wrong on our side")]
     Internal(#[source] Source),
     /// No problem at all: the request was done before, and this is its answer.
@@ -92,8 +102,10 @@ impl ApiError {
             Self::TooManyRequests { .. }
                 | Self::RateLimited { .. }
                 | Self::QuotaExceeded { .. }
+                | Self::StreamsInUse { .. }
                 | Self::Timeout
                 | Self::Unavailable(_)
+                | Self::NoWorker(_)
                 | Self::Internal(_)
         )
     }
@@ -101,9 +113,11 @@ impl ApiError {
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Self::Unauthorized | Self::RefreshRefused => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated")
+            }
             Self::BadCredentials => (StatusCode::UNAUTHORIZED, "bad-credentials", "Login refused"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
+            Self::Forbidden(_) | Self::PeopleOnly => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
@@ -121,8 +135,14 @@ impl ApiError {
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
+            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
+            Self::Unavailable(_) | Self::NoWorker(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
+            }
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "Range not satisfiable")
+            }
             // Replayed ones are rendered as what they are.
             Self::Internal(_) | Self::Replayed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -198,7 +218,7 @@ impl Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
+        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONTENT_RANGE] {
             if let Some(value) = headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -223,8 +243,13 @@ impl IntoResponse for ApiError {
             | Self::QuotaExceeded { retry_after_s, .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
-            Self::Unauthorized | Self::BadCredentials => {
+            Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::RangeNotSatisfiable { range } => {
+                if let Ok(range) = HeaderValue::from_str(range) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
             }
             _ => {}
         }

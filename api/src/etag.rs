@@ -35,6 +35,11 @@ impl Conditions {
         Ok(Self { matches: tags(headers, &header::IF_MATCH)?, none_matches: tags(headers, &header::IF_NONE_MATCH)? })
     }
 
+    /// Whether a change depends on one.
+    pub fn is_any(&self) -> bool {
+        self.matches.is_some()
+    }
+
     /// Refuses a change of something that is not as the caller has seen it. `shown` is what a GET would answer, read
     /// under the lock of the transaction that changes it.
     pub fn check(&self, shown: &impl Serialize) -> Result<(), ApiError> {

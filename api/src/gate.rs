@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -20,6 +21,7 @@ use tracing::Instrument;
 
 use crate::{
     audit,
+    auth::api_token::TokenRef,
     error::{ApiError, Problem},
     limits::{
         rate::{self, Left},
@@ -30,6 +32,9 @@ use crate::{
     state::AppState,
 };
 
+/// Routes whose requests last as long as bytes flow.
+const TRANSFERS: [&str; 2] = ["/v1/saves/{id}/content", "/v1/targets/{id}/import"];
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 /// What is asked by who watches over the process, and never refused for being asked often.
 const UNCOUNTED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
@@ -76,6 +81,8 @@ pub struct Noted {
     pub admin: Option<AdminId>,
     /// The caller's name, or the one that a login gave.
     pub name: Option<String>,
+    /// The API token by which they call, if by one.
+    pub api_token: Option<TokenRef>,
     /// What was to be done, as the permission is named.
     pub action: Option<&'static str>,
     pub resource: Option<&'static str>,
@@ -100,6 +107,18 @@ impl Context {
     pub fn identified(&self, admin: AdminId, name: &str) {
         let mut noted = self.lock();
         (noted.admin, noted.name) = (Some(admin), Some(name.to_owned()));
+    }
+
+    /// Notes that a program calls.
+    pub fn by_token(&self, token: TokenRef) {
+        self.lock().api_token = Some(token);
+    }
+
+    /// Notes that the session of this admin was to be refreshed.
+    pub fn refreshing(&self, admin: AdminId, name: &str) {
+        let mut noted = self.lock();
+        (noted.admin, noted.name) = (Some(admin), Some(name.to_owned()));
+        (noted.action, noted.resource) = (Some("auth.refresh"), Some("session"));
     }
 
     /// Notes a login under a name that is not proven.
@@ -170,8 +189,11 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
     let admitted = admit(&state, &context, caller, &request);
     request.extensions_mut().insert(context.clone());
     let waits = request.uri().query().is_some_and(|q| q.split('&').any(|p| p.starts_with("wait=")));
-    let limit = state.http.request_timeout + if waits { state.http.max_wait } else { std::time::Duration::ZERO };
+    let limit = state.http.request_timeout + if waits { state.http.max_wait } else { Duration::ZERO };
     let span = tracing::info_span!("api.request", request.id = %context.request_id, method = %request.method(), path = request.uri().path());
+    // How long these may take is for their own handlers to say: bytes flow.
+    let is_transfer = asked.route.as_deref().is_some_and(|route| TRANSFERS.contains(&route));
+    let limit = if is_transfer { FOR_EVER } else { limit };
     let work = async {
         match admitted {
             Ok(()) => next.run(request).await,
@@ -198,7 +220,12 @@ fn admit(state: &AppState, context: &Context, caller: IpAddr, request: &Request)
     if !UNCOUNTED.contains(&request.uri().path()) {
         context.counted(state.rates.address(caller))?;
     }
-    size::check(&state.http.limits, request.uri(), request.headers())
+    size::check(&state.http.limits, request.uri(), request.headers())?;
+    // Without the second factor nothing else is looked at, and the answer is that to a missing token.
+    if state.admin_ids.admits(request.method(), request.uri().path(), request.headers()) {
+        return Ok(());
+    }
+    Err(ApiError::Unauthorized)
 }
 
 fn finish(context: &Context, mut response: Response) -> Response {

@@ -17,4 +17,6 @@ pub mod page;
 pub mod rbac;
 pub mod routes;
 pub mod state;
+pub mod stream;
+pub mod transfer;
 pub(crate) mod view;

@@ -44,6 +44,8 @@ ids! {
     AdminId,
     /// One login of an admin; every access token of it carries this id.
     SessionId,
+    /// What a program calls the API with.
+    ApiTokenId,
     /// A system that owns databases.
     ServiceId,
     /// A database server.
@@ -64,6 +66,8 @@ ids! {
     EventId,
     /// Jobs that are followed together.
     GroupId,
+    /// Bytes that somebody fetches or brings.
+    TransferId,
     /// This installation of Holdfast; stands in every object key and in each store's marker.
     InstallationId,
 }

@@ -5,6 +5,7 @@ pub mod get;
 pub mod history;
 pub mod list;
 pub mod retry;
+pub mod stream;
 pub mod undo;
 
 use std::time::Duration;
@@ -149,6 +150,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }
+        | EnqueueError::SaveFetched(_)
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }

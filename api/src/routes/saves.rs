@@ -1,11 +1,15 @@
 //! Saves: what was kept, and putting it back.
 
+pub mod accept;
+pub mod content;
 pub mod copies;
 pub mod delete;
 pub mod get;
 pub mod list;
 mod part;
+pub mod report;
 pub mod restore;
+pub mod update;
 pub mod verify;
 
 use chrono::{DateTime, Utc};
@@ -38,6 +42,8 @@ pub struct Save {
     pub warnings: Vec<String>,
     pub error: Option<Problem>,
     pub valid: bool,
+    /// Why a person called it invalid; null: nobody did.
+    pub invalid_reason: Option<String>,
     pub trusted: bool,
     pub suspicious: bool,
     pub pinned: bool,
@@ -68,6 +74,7 @@ impl From<SaveRow> for Save {
             warnings: row.warnings.0,
             error: row.error.map(|error| error.0),
             valid: row.valid,
+            invalid_reason: row.invalid_reason,
             trusted: row.trusted,
             suspicious: row.suspicious,
             pinned: row.pinned,

@@ -1,5 +1,6 @@
 //! Services.
 
+pub mod backups;
 pub mod create;
 pub mod delete;
 pub mod get;

@@ -7,13 +7,20 @@ use shared::{
     id::{AdminId, ServiceId, SessionId},
 };
 
-use crate::call::Call;
+use crate::{
+    auth::{Means, api_token::TokenRef},
+    call::Call,
+};
 
 #[derive(Debug, Serialize)]
 pub struct Me {
     id: AdminId,
     name: String,
-    session_id: SessionId,
+    /// Null where a program calls.
+    session_id: Option<SessionId>,
+    /// Null where a person calls.
+    api_token: Option<TokenRef>,
+    /// Of an API token what its scope leaves of its owner's.
     roles: Vec<Granted>,
 }
 
@@ -27,5 +34,9 @@ struct Granted {
 pub async fn handle(call: Call) -> Json<Me> {
     let who = call.who;
     let roles = who.roles.into_iter().map(|(role, service_id)| Granted { role, service_id }).collect();
-    Json(Me { id: who.admin_id, name: who.name, session_id: who.session_id, roles })
+    let (session_id, api_token) = match who.means {
+        Means::Session(id) => (Some(id), None),
+        Means::ApiToken(token) => (None, Some(token)),
+    };
+    Json(Me { id: who.admin_id, name: who.name, session_id, api_token, roles })
 }

@@ -1,12 +1,11 @@
 //! `DELETE /v1/credentials/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::credentials, id::CredentialId};
 
 use super::Credential;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
@@ -20,6 +19,6 @@ pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCo
     let row = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
     call.check_match(&Credential::from(row.clone()))?;
     in_use(credentials::delete(&mut tx, id).await, "credential")?;
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
+    call.commit(tx, Change::new(permission, id, None, removed(&Credential::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

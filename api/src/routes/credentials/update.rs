@@ -12,7 +12,7 @@ use shared::{
 
 use super::{Credential, seal, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     etag,
@@ -39,13 +39,14 @@ pub async fn handle(
     let (name, user_name) = (body.name.new_value(), body.user_name.new_value());
     let sealed = body.password.new_value().map(|password| seal(&call.state, id, password)).transpose()?;
     let mut tx = call.begin().await?;
-    let seen = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    call.check_match(&Credential::from(seen))?;
+    let before = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    call.check_match(&Credential::from(before.clone()))?;
     credentials::update(&mut tx, id, name, user_name, sealed.as_ref())
         .await
         .on_constraint("credentials_name_key", taken)?;
-    let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    let detail = json!({ "name": name, "user_name": user_name, "password_changed": sealed.is_some() });
+    let after = Credential::from(credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?);
+    let mut detail = difference(&Credential::from(before), &after);
+    detail["password_changed"] = json!(sealed.is_some());
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    etag::changed(&Credential::from(row))
+    etag::changed(&after)
 }

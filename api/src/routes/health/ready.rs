@@ -1,4 +1,5 @@
-//! `GET /readyz`: the database answers and has this binary's schema. A broker that is down does not count.
+//! `GET /readyz`: the database answers and has this binary's schema, and where the second factor is on its ids can be
+//! read. A broker that is down does not count.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
@@ -16,8 +17,16 @@ pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Value>) 
         },
         Err(_) => ("unreachable", "unknown"),
     };
-    let ready = (database, migrations) == ("ok", "ok");
+    let admin_ids = state.admin_ids.readiness();
+    let ready = (database, migrations) == ("ok", "ok") && !matches!(admin_ids, Some(Err(_)));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let dependencies = json!({ "database": database, "migrations": migrations });
+    let mut dependencies = json!({ "database": database, "migrations": migrations });
+    if let Some(admin_ids) = admin_ids {
+        dependencies["admin_ids"] = match admin_ids {
+            Ok(()) => "ok".into(),
+            // The file's name and what the system says of it are in the log: this page is for everybody.
+            Err(_) => "unusable: nobody is admitted, see the log".into(),
+        };
+    }
     (status, Json(json!({ "status": if ready { "ok" } else { "unavailable" }, "dependencies": dependencies })))
 }

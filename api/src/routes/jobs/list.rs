@@ -13,7 +13,7 @@ use crate::{
     call::Call,
     error::ApiError,
     page::{Page, Sort},
-    rbac::{Permission, visible},
+    rbac::{Permission, Seen},
 };
 
 #[derive(Debug, Deserialize)]
@@ -35,8 +35,10 @@ pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     if let Some(service) = query.service {
         call.authorize(Permission::JobRead, Some(service))?;
     }
+    let seen = Seen::of(&call.who, query.service);
     let filter = JobFilter {
-        service_ids: query.service.map(|id| vec![id]).or_else(|| visible(&call.who)),
+        service_ids: seen.other,
+        service_id: seen.one,
         target_id: query.target,
         kind: query.kind.clone(),
         state: query.state,

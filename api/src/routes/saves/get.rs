@@ -1,15 +1,19 @@
 //! `GET /v1/saves/{id}`: with its copies, objects and manifest.
 
-use axum::Json;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
-    db::{objects, saves},
+    db::{
+        objects,
+        saves::{self, SaveRow},
+    },
     id::{ObjectId, SaveId},
     job::Problem,
     manifest::Manifest,
     save::{CopyState, ObjectState},
 };
+use sqlx::PgConnection;
 
 use super::Save;
 use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
@@ -46,18 +50,16 @@ struct Object {
     sha256: Option<String>,
 }
 
-pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave>, ApiError> {
-    let mut conn = call.conn().await?;
-    let mut row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
-    call.authorize(Permission::SaveRead, Some(row.service_id))?;
-    let copies = saves::copies(&mut conn, id).await?.into_iter().map(|row| Copy {
+/// The save with all that belongs to it.
+pub async fn whole(conn: &mut PgConnection, mut row: SaveRow) -> Result<WholeSave, ApiError> {
+    let copies = saves::copies(conn, row.id).await?.into_iter().map(|row| Copy {
         store: row.store,
         state: row.state,
         stored_bytes: row.stored_bytes,
         error: row.error.map(|error| error.0),
         updated_at: row.updated_at,
     });
-    let objects = objects::of_save(&mut conn, id).await?.into_iter().map(|row| Object {
+    let objects = objects::of_save(conn, row.id).await?.into_iter().map(|row| Object {
         id: row.id,
         store: row.store,
         key: row.key,
@@ -70,5 +72,12 @@ pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave
         sha256: row.sha256.map(hex::encode),
     });
     let manifest = row.manifest.take().map(|manifest| manifest.0);
-    Ok(Json(WholeSave { copies: copies.collect(), objects: objects.collect(), manifest, save: row.into() }))
+    Ok(WholeSave { copies: copies.collect(), objects: objects.collect(), manifest, save: row.into() })
+}
+
+pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Response, ApiError> {
+    let mut conn = call.conn().await?;
+    let row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
+    call.authorize(Permission::SaveRead, Some(row.service_id))?;
+    call.show(&whole(&mut conn, row).await?)
 }

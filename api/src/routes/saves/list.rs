@@ -5,7 +5,7 @@ use serde::Deserialize;
 use shared::{
     db::saves::{self, SaveFilter},
     id::{ServiceId, TargetId},
-    save::SaveState,
+    save::{Origin, SaveState},
 };
 
 use super::Save;
@@ -13,7 +13,7 @@ use crate::{
     call::Call,
     error::ApiError,
     page::{Page, Sort},
-    rbac::{Permission, visible},
+    rbac::{Permission, Seen},
 };
 
 #[derive(Debug, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Filter {
     target: Option<TargetId>,
     state: Option<SaveState>,
     valid: Option<bool>,
+    suspicious: Option<bool>,
+    pinned: Option<bool>,
+    origin: Option<Origin>,
     sort: Option<Sort>,
     page: Option<u32>,
     limit: Option<u32>,
@@ -34,12 +37,16 @@ pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     if let Some(service) = query.service {
         call.authorize(Permission::SaveRead, Some(service))?;
     }
+    let seen = Seen::of(&call.who, query.service);
     let filter = SaveFilter {
-        service_ids: visible(&call.who),
-        service_id: query.service,
+        service_ids: seen.other,
+        service_id: seen.one,
         target_id: query.target,
         state: query.state,
         valid: query.valid,
+        suspicious: query.suspicious,
+        pinned: query.pinned,
+        origin: query.origin,
         oldest_first: query.sort == Some(Sort::OldestFirst),
     };
     let (rows, total) = saves::list(&mut *call.conn().await?, &filter, page.limit(), page.offset()).await?;

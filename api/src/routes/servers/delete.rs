@@ -1,12 +1,11 @@
 //! `DELETE /v1/servers/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::servers, id::ServerId};
 
 use super::Server;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
@@ -20,6 +19,6 @@ pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<StatusCode, 
     let row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     call.check_match(&Server::from(row.clone()))?;
     in_use(servers::delete(&mut tx, id).await, "server")?;
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
+    call.commit(tx, Change::new(permission, id, None, removed(&Server::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{
     db::servers,
     id::ServerId,
@@ -12,7 +11,7 @@ use shared::{
 
 use super::{Server, check, place, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     etag,
@@ -45,7 +44,8 @@ pub async fn handle(
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    call.check_match(&Server::from(row.clone()))?;
+    let before = Server::from(row.clone());
+    call.check_match(&before)?;
     if let Merge::Set(uri) = body.uri {
         if let Some(uri) = &uri {
             let (host, port) = place(Some(uri), body.host.new_value().cloned(), body.port.new_value().copied())?;
@@ -67,8 +67,7 @@ pub async fn handle(
     body.capacity_bytes.apply(&mut row.capacity_bytes);
     check(&row)?;
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
-    let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    let detail = json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
-    call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    etag::changed(&Server::from(row))
+    let after = Server::from(servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?);
+    call.commit(tx, Change::new(permission, id, None, difference(&before, &after))).await?;
+    etag::changed(&after)
 }

@@ -1,12 +1,11 @@
 //! `DELETE /v1/services/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::services, id::ServiceId};
 
 use super::Service;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
@@ -20,6 +19,6 @@ pub async fn handle(call: Call, Path(id): Path<ServiceId>) -> Result<StatusCode,
     let row = services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     call.check_match(&Service::from(row.clone()))?;
     in_use(services::delete(&mut tx, id).await, "service")?;
-    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": row.name }))).await?;
+    call.commit(tx, Change::new(permission, id, Some(id), removed(&Service::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,12 +2,11 @@
 
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
 
 use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     etag,
@@ -33,10 +32,11 @@ pub async fn handle(
     let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
     short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
     let mut tx = call.begin().await?;
-    let seen = services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    call.check_match(&Service::from(seen))?;
+    let before = Service::from(services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
+    call.check_match(&before)?;
     services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
-    let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": name, "description": description }))).await?;
-    etag::changed(&Service::from(row))
+    let after = Service::from(services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
+    let detail = difference(&before, &after);
+    call.commit(tx, Change::new(permission, id, Some(id), detail)).await?;
+    etag::changed(&after)
 }

@@ -1,12 +1,11 @@
 //! `DELETE /v1/targets/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::targets, id::TargetId};
 
 use super::Target;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
@@ -20,6 +19,7 @@ pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, 
     call.authorize(permission, Some(row.service_id))?;
     call.check_match(&Target::from(row.clone()))?;
     in_use(targets::delete(&mut tx, id).await, "target")?;
-    call.commit(tx, Change::new(permission, id, Some(row.service_id), json!({ "name": row.name }))).await?;
+    let (service, detail) = (row.service_id, removed(&Target::from(row)));
+    call.commit(tx, Change::new(permission, id, Some(service), detail)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

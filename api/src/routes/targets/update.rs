@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{
     db::targets,
     id::{CredentialId, ServerId, TargetId},
@@ -12,7 +11,7 @@ use shared::{
 
 use super::{Target, check, refused};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::ApiError,
     etag,
@@ -58,7 +57,8 @@ pub async fn handle(
     if body.moves() {
         call.authorize(Permission::TargetPlace, None)?;
     }
-    call.check_match(&Target::from(row.clone()))?;
+    let before = Target::from(row.clone());
+    call.check_match(&before)?;
     body.server_id.apply(&mut row.server_id);
     body.name.apply(&mut row.name);
     body.database.apply(&mut row.database);
@@ -72,9 +72,8 @@ pub async fn handle(
     body.mongo_mode.apply(&mut row.mongo_mode);
     check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
-    let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    let detail =
-        json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
-    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(row.service_id), detail)).await?;
-    etag::changed(&Target::from(row))
+    let after = Target::from(targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?);
+    let detail = difference(&before, &after);
+    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(after.service_id), detail)).await?;
+    etag::changed(&after)
 }
