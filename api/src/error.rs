@@ -10,10 +10,13 @@ use shared::{db::DbError, telemetry::Causes};
 use crate::idempotency::Reply;
 
 /// What is wrong with one field, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON pointer into the body, or `?name` for a query parameter.
+    #[schema(example = "/name")]
     pub pointer: String,
+    /// What is wrong with it, and what would be accepted.
+    #[schema(example = "is empty")]
     pub detail: String,
 }
 
@@ -197,15 +200,24 @@ pub fn in_use<T>(result: Result<T, DbError>, what: &str) -> Result<T, ApiError> 
 }
 
 /// A problem on its way out, before the gate gives it the request's id.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Problem {
+    /// Stable: what programs decide by. The types are listed in `docs/api.md`.
     #[serde(rename = "type")]
+    #[schema(example = "urn:holdfast:problem:invalid")]
     pub kind: String,
+    /// The type in words.
+    #[schema(example = "Invalid request")]
     pub title: &'static str,
+    /// The status of the response.
+    #[schema(example = 422)]
     pub status: u16,
+    /// What is wrong with this request, for people.
     pub detail: String,
+    /// What the log and the audit know the request by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Which values are wrong, of `…:invalid`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }

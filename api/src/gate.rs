@@ -38,13 +38,15 @@ const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 /// What is asked by who watches over the process, and never refused for being asked often.
 const UNCOUNTED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// What a page of this origin may do that says nothing else of itself.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// What every answer says to browsers: it is data of this origin, to be kept, framed, sniffed and shared by nobody.
-const SECURE: [(HeaderName, &str); 9] = [
+const SECURE: [(HeaderName, &str); 8] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
     (
         HeaderName::from_static("permissions-policy"),
@@ -53,17 +55,6 @@ const SECURE: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
-
-/// Put into a response's extensions by a handler whose answer is a page for browsers: the content security policy that
-/// the page needs, in the place of the one that allows nothing. All other headers stay as they are.
-///
-/// ```ignore
-/// response.extensions_mut().insert(Page { policy: "default-src 'self'; frame-ancestors 'none'" });
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    pub policy: &'static str,
-}
 
 /// What handlers need to know about their request, and what is noted of it on the way.
 #[derive(Debug, Clone)]
@@ -260,14 +251,12 @@ fn finish(context: &Context, mut response: Response) -> Response {
 
 /// The headers that every answer has.
 fn secure(response: &mut Response) {
-    let page = response.extensions_mut().remove::<Page>();
     let headers = response.headers_mut();
     for (name, value) in SECURE {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if let Some(Page { policy }) = page {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    }
+    // A page of ours brings the policy that it works under.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NOTHING));
 }
 
 /// Gives those headers and an id to what never came to the gate: answers to preflights.

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod idempotency;
 pub mod limits;
 pub mod merge;
+pub mod openapi;
 pub mod page;
 pub mod rbac;
 pub mod routes;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod credentials;
+pub mod docs;
 pub mod events;
 pub mod gc;
 pub mod groups;
@@ -29,6 +30,9 @@ macro_rules! routes {
         /// Every route: its method, in lower case, and its path.
         pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
 
+        /// The module of each route's handler, in the order of [`ROUTES`].
+        pub(crate) const HANDLERS: &[&[&str]] = &[$(&[$(stringify!($module)),+]),+];
+
         fn endpoints() -> Router<AppState> {
             Router::new()$(.route($path, $method($($module::)+handle)))+
         }
@@ -38,6 +42,9 @@ macro_rules! routes {
 routes! {
     get    "/healthz"                    health::live;
     get    "/readyz"                     health::ready;
+    get    "/openapi.json"               docs::document;
+    get    "/docs"                       docs::page;
+    get    "/docs/{file}"                docs::asset;
     post   "/v1/auth/login"              auth::login;
     post   "/v1/auth/refresh"            auth::refresh;
     post   "/v1/auth/logout"             auth::logout;

@@ -6,6 +6,11 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(transparent))]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(examples("019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50"))
+        )]
         #[serde(transparent)]
         pub struct $name(pub uuid::Uuid);
 

@@ -18,6 +18,7 @@ mod lists;
 mod login;
 mod login_time;
 mod malformed;
+mod openapi;
 mod permissions;
 mod problems;
 mod raw;

@@ -185,8 +185,8 @@ async fn what_is_rare_in_the_audit_log_is_found_without_reading_it() {
         ([none, none, none, none, none, none, "'denied'", none, none], 400),
         (["'{00000000-0000-7000-8000-000000000001}'", none, none, none, none, none, none, none, none], 10),
         // The oldest hundred seconds; ids within 1,000 of them are looked at.
-        ([none, none, none, none, none, none, none, none, "now() - interval '39900 s'"], 2500),
-        ([none, none, none, none, none, none, none, "now() - interval '100 s'", none], 2500),
+        ([none, none, none, none, none, none, none, none, "(now() - interval '39900 s')"], 2500),
+        ([none, none, none, none, none, none, none, "(now() - interval '100 s')", none], 2500),
     ];
     for (filter, most) in filters {
         let parameters: Vec<&str> = filter.into_iter().chain([none, none, "25", "0", "false", "10001"]).collect();

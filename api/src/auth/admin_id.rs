@@ -93,16 +93,13 @@ impl AdminIds {
         while cancel.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             let path = file.clone();
             let mut reading = tokio::task::spawn_blocking(move || read(&path));
-            let read = match tokio::time::timeout(PATIENCE, &mut reading).await {
-                Ok(read) => read,
-                Err(_) => {
-                    inner.replace(&mut before, &file, Err("it cannot be read in time".to_owned()));
-                    // No other one beside it: each holds a thread.
-                    match cancel.run_until_cancelled(reading).await {
-                        Some(read) => read,
-                        None => return,
-                    }
-                }
+            let read = if let Ok(read) = tokio::time::timeout(PATIENCE, &mut reading).await {
+                read
+            } else {
+                inner.replace(&mut before, &file, Err("it cannot be read in time".to_owned()));
+                // No other one beside it: each holds a thread.
+                let Some(read) = cancel.run_until_cancelled(reading).await else { return };
+                read
             };
             let read = read.unwrap_or_else(|_| Err("reading it was interrupted".to_owned()));
             inner.replace(&mut before, &file, read);

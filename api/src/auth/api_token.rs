@@ -13,7 +13,7 @@ use super::{Identity, Means, opaque};
 use crate::{error::ApiError, gate::Context, state::AppState};
 
 /// A token as the audit log names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TokenRef {
     pub id: ApiTokenId,
     pub name: Slug,

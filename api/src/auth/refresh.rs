@@ -15,15 +15,18 @@ use super::{
 use crate::{error::ApiError, state::AppState};
 
 /// The tokens of a session, as they are answered. Neither is shown again.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Issued {
     /// For `Authorization: Bearer`.
+    #[schema(example = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.e30.c2lnbmF0dXJl")]
     access_token: String,
     /// Always `Bearer`.
+    #[schema(example = "Bearer")]
     token_type: &'static str,
     /// When the access token ends.
     expires_at: DateTime<Utc>,
     /// For `POST /v1/auth/refresh`, once.
+    #[schema(example = "hfr_9mCq0p1k3v7sX2bN5t8yZ4wA6dF1gH0jK")]
     refresh_token: String,
     /// When the session ends, whatever is renewed.
     session_expires_at: DateTime<Utc>,

@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// An entry as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     /// In the order of writing.
     pub id: i64,
@@ -31,14 +32,19 @@ pub struct Entry {
     /// As it was then; of a failed login, the name that was given.
     pub admin_name: Option<String>,
     /// What was done, as the permission is named; of a call that no permission stands for, its method and route.
+    #[schema(example = "target.create")]
     pub action: String,
+    #[schema(example = "target")]
     pub resource_type: Option<String>,
     pub resource_id: Option<String>,
     pub service_id: Option<ServiceId>,
     pub outcome: Outcome,
+    /// Where it came from.
+    #[schema(example = "192.0.2.7")]
     pub address: Option<String>,
     pub request_id: Option<String>,
     /// Of a change, what was before and after; never a secret.
+    #[schema(value_type = Object)]
     pub detail: serde_json::Value,
 }
 

@@ -26,6 +26,7 @@ pub struct Entry<'a> {
 /// What became of what was tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AuditOutcome))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was permitted and done.

@@ -155,16 +155,23 @@ async fn an_export_has_every_entry_as_a_line_and_is_told_itself() {
 
 #[tokio::test]
 async fn the_configuration_is_shown_without_its_secrets() {
-    let app = App::spawn().await;
+    let app = App::spawn_with("\n[events]\nurl = \"amqp://somebody:planted@broker:5672/%2f\"\n").await;
     let shown = app.client.get("/v1/config").await;
     let settings = &shown.body;
     assert_eq!(settings["http.mode"]["value"], "prod", "{}", shown.text);
-    assert_eq!(settings["database.url"]["value"], "(set)", "{}", shown.text);
+    // Of a secret that is in a file, where the file is; of one that is given, that it is.
+    assert_eq!(settings["events.url"]["value"], "(set)", "{}", shown.text);
+    assert!(settings["database.url_file"]["value"].as_str().unwrap().ends_with("database.url"), "{}", shown.text);
     assert!(settings["http.listen"]["origin"].as_str().unwrap().contains("api.toml"), "{}", shown.text);
     let secret = |file: &str| std::fs::read_to_string(app.dir.path().join(file)).unwrap();
     let url = reqwest::Url::parse(&app.database_url()).unwrap();
-    for secret in [secret("token.key"), secret("database.url"), secret("owner.url"), url.password().unwrap().to_owned()]
-    {
+    for secret in [
+        secret("token.key"),
+        secret("database.url"),
+        secret("owner.url"),
+        url.password().unwrap().to_owned(),
+        "planted".to_owned(),
+    ] {
         for (form, text) in forms(secret.trim()) {
             assert!(!shown.text.contains(&text), "a secret stands {form} in {}", shown.text);
         }

@@ -128,7 +128,8 @@ fn check(answer: &Answer, query: &str, expected: &[&String]) {
 
 /// What the audit log says was before and after, of the newest entry of this action.
 async fn audited(client: &Client, action: &str, id: &str) -> (Value, Value) {
-    let log = client.get(&format!("/v1/audit?action={action}&resource_id={id}&limit=1")).await.expect(200);
+    let log =
+        client.get(&format!("/v1/audit?action={action}&resource_id={id}&outcome=allowed&limit=1")).await.expect(200);
     (log[0]["detail"]["before"].clone(), log[0]["detail"]["after"].clone())
 }
 

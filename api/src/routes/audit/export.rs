@@ -25,16 +25,25 @@ use crate::{audit::Change, call::Call, error::ApiError, rbac::Permission, state:
 /// Entries that are read at once.
 const PIECE: i64 = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// By this admin alone.
     admin: Option<AdminId>,
+    /// As permissions are named: `target.create`.
     action: Option<String>,
+    /// The kind of thing: `target`, `save`, `session`.
     resource: Option<String>,
+    /// Its id.
     resource_id: Option<String>,
+    /// What became of it.
     outcome: Option<Outcome>,
+    /// From then on.
     from: Option<DateTime<Utc>>,
+    /// Before then.
     to: Option<DateTime<Utc>>,
 }
 
@@ -66,6 +75,12 @@ impl Export {
     }
 }
 
+/// Streams all entries of the audit log that the filters let through, oldest first, as JSON lines.
+#[utoipa::path(
+    get, path = "/v1/audit/export",
+    params(Filter),
+    responses((status = 200, body = String, content_type = "application/x-ndjson", description = "an `AuditEntry` a line"), (status = 429, description = "the caller has too many streams open")),
+)]
 pub async fn handle(mut call: Call<Filter>) -> Result<Response, ApiError> {
     let permission = Permission::AuditExport;
     let query = &mut call.query;

@@ -16,22 +16,40 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// By this admin alone.
     admin: Option<AdminId>,
+    /// As permissions are named: `target.create`.
     action: Option<String>,
+    /// The kind of thing: `target`, `save`, `session`.
     resource: Option<String>,
+    /// Its id.
     resource_id: Option<String>,
+    /// What became of it.
     outcome: Option<Outcome>,
+    /// From then on.
     from: Option<DateTime<Utc>>,
+    /// Before then.
     to: Option<DateTime<Utc>>,
+    /// `-created_at` unless said otherwise.
     sort: Option<Sort>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
+/// Lists entries of the audit log, newest first.
+///
+/// Totals are counted to 10,000; beyond, `X-Total-Count-Bound` says `lower`.
+#[utoipa::path(get, path = "/v1/audit", params(Filter), responses((status = 200, body = [Entry])))]
 pub async fn handle(mut call: Call<Filter>) -> Result<Response, ApiError> {
     let query = &mut call.query;
     let (page, sort) = (Page::new(query.page, query.limit)?, query.sort);

@@ -23,13 +23,26 @@ use crate::{
 const MAX_FAILURES: i64 = 10;
 const WINDOW_S: f64 = 900.0;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A name and a password.
+#[schema(example = json!({ "name": "root", "password": "correct horse battery staple" }))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// The admin's name; capitals do not matter.
     name: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, write_only)]
     password: SecretString,
 }
 
+/// Exchanges a name and a password for an access token.
+///
+/// Ten failures in a quarter of an hour, of a name from an address, close the door for the rest of it.
+#[utoipa::path(
+    post, path = "/v1/auth/login",
+    request_body = Login,
+    responses((status = 200, body = Issued), (status = 401, description = "the name or the password is wrong, or the admin is disabled"), (status = 429, description = "too many failed logins")),
+)]
 pub async fn handle(
     State(state): State<AppState>,
     Extension(context): Extension<Context>,

@@ -5,6 +5,10 @@ use shared::db::sessions;
 
 use crate::{audit::Change, call::Call, error::ApiError};
 
+/// Ends the session.
+///
+/// Every token of it ends with it, at once.
+#[utoipa::path(post, path = "/v1/auth/logout", responses((status = 204, description = "the session is over")))]
 pub async fn handle(call: Call) -> Result<StatusCode, ApiError> {
     let id = call.person()?;
     let mut tx = call.begin().await?;

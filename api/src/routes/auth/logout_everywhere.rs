@@ -7,6 +7,13 @@ use shared::db::sessions;
 
 use crate::{audit::Change, call::Call, error::ApiError};
 
+/// Ends every session of the caller, this one too.
+///
+/// API tokens stay: they are ended one by one.
+#[utoipa::path(
+    post, path = "/v1/auth/logout-everywhere",
+    responses((status = 204, description = "every session is over")),
+)]
 pub async fn handle(call: Call) -> Result<StatusCode, ApiError> {
     call.person()?;
     let mut tx = call.begin().await?;

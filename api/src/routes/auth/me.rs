@@ -12,9 +12,11 @@ use crate::{
     call::Call,
 };
 
-#[derive(Debug, Serialize)]
+/// Whoever the token is for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Me {
     id: AdminId,
+    #[schema(example = "root")]
     name: String,
     /// Null where a program calls.
     session_id: Option<SessionId>,
@@ -24,13 +26,16 @@ pub struct Me {
     roles: Vec<Granted>,
 }
 
-#[derive(Debug, Serialize)]
+/// A role, globally or for one service.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Granted {
     role: Role,
     /// Null: global.
     service_id: Option<ServiceId>,
 }
 
+/// Tells who the token is for, and what they may do.
+#[utoipa::path(get, path = "/v1/auth/me", responses((status = 200, body = Me)))]
 pub async fn handle(call: Call) -> Json<Me> {
     let who = call.who;
     let roles = who.roles.into_iter().map(|(role, service_id)| Granted { role, service_id }).collect();

@@ -22,13 +22,24 @@ use crate::{
     state::AppState,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A refresh token.
+#[schema(example = json!({ "refresh_token": "hfr_9mCq0p1k3v7sX2bN5t8yZ4wA6dF1gH0jK" }))]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// As login or the last refresh answered it.
+    #[schema(value_type = String, format = Password, write_only)]
     refresh_token: SecretString,
 }
 
+/// Exchanges a refresh token for an access token and the next refresh token.
+///
+/// It works once: one that comes again ends its session, because either it or its successor is in somebody else's hands.
+#[utoipa::path(
+    post, path = "/v1/auth/refresh",
+    request_body = Refresh,
+    responses((status = 200, body = Issued), (status = 401, description = "the refresh token is not valid: log in")),
+)]
 pub async fn handle(
     State(state): State<AppState>,
     Extension(context): Extension<Context>,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::{db::sessions::SessionRow, id::SessionId};
 
 /// A live session as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Session {
     id: SessionId,
     /// Where the login came from.

@@ -12,6 +12,11 @@ use crate::{
     rbac::Permission,
 };
 
+/// Deletes a credential that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/credentials/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::CredentialDelete;
     call.authorize(permission, None)?;

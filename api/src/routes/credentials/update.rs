@@ -21,14 +21,24 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a credential.
+#[schema(example = json!({ "password": "another long password" }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateCredential {
     name: Merge<Slug>,
     user_name: Merge<UserName>,
+    /// 1 to 1024 bytes, without line breaks; never answered.
+    #[schema(value_type = String, format = Password, write_only, required = false)]
     password: Merge<SecretString>,
 }
 
+/// Changes a credential.
+#[utoipa::path(
+    patch, path = "/v1/credentials/{id}",
+    request_body = UpdateCredential,
+    responses((status = 200, body = Credential), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<CredentialId>,

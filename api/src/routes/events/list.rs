@@ -11,13 +11,23 @@ use shared::db::event_log;
 use super::{Event, stream};
 use crate::{call::Call, error::ApiError, page::MAX_LIMIT, rbac::visible, stream::Caller};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// The last `seq` that was read; from the first one unless said otherwise.
+    #[param(default = 0)]
     after: Option<i64>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 100, default = 100)]
     limit: Option<u32>,
 }
 
+/// Replays published facts, in the order of `seq`.
+///
+/// Whoever reads on from the last `seq` misses none. With `Accept: text/event-stream` the answer goes on as facts come, and begins
+/// after `Last-Event-ID`, after `after`, or now.
+#[utoipa::path(get, path = "/v1/events", params(Filter), responses((status = 200, body = [Event])))]
 pub async fn handle(call: Call<Filter>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     let limit = call.query.limit.unwrap_or(MAX_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How a group stands, of the jobs that the caller may see.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Group {
     pub id: GroupId,
     /// `queued`: none has begun; `running`; and when all have ended, `failed` if one has, `cancelled` if one was, else
@@ -41,7 +41,8 @@ pub struct Group {
 }
 
 /// Jobs by their state.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = GroupCounts)]
 pub struct Counts {
     pub queued: i64,
     pub running: i64,
@@ -94,6 +95,10 @@ fn shown(call: &Call<WaitQuery>, lines: Vec<GroupLine>) -> Result<Vec<GroupLine>
     Ok(mine)
 }
 
+/// Shows how the jobs of a group stand.
+///
+/// `?wait=30s` answers when all of them have ended or the time is up.
+#[utoipa::path(get, path = "/v1/groups/{id}", params(WaitQuery), responses((status = 200, body = Group)))]
 pub async fn handle(call: Call<WaitQuery>, Path(id): Path<GroupId>) -> Result<Json<Group>, ApiError> {
     let wait = call.query.wait(&call.state)?;
     let lines = groups::lines(&mut *call.conn().await?, id).await?;

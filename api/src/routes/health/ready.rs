@@ -2,12 +2,42 @@
 //! read. A broker that is down does not count.
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
 use shared::db::migrate;
 
 use crate::state::AppState;
 
-pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+/// How ready a process is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Ready {
+    /// `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    dependencies: Dependencies,
+}
+
+/// What a process depends on.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Dependencies {
+    /// `ok` or `unreachable`.
+    #[schema(example = "ok")]
+    database: &'static str,
+    /// `ok`, or what to do.
+    #[schema(example = "ok")]
+    migrations: &'static str,
+    /// Where the second factor is on: `ok` or `unusable: …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_ids: Option<&'static str>,
+}
+
+/// Whether the process can do its work.
+///
+/// The database answers and has this binary's schema. A broker that is down does not count.
+#[utoipa::path(
+    get, path = "/readyz",
+    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "a dependency is away, or the schema is behind")),
+)]
+pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let (database, migrations) = match state.pool.acquire().await {
         Ok(mut conn) => match migrate::is_current(&mut conn).await {
             Ok(true) => ("ok", "ok"),
@@ -20,13 +50,11 @@ pub async fn handle(State(state): State<AppState>) -> (StatusCode, Json<Value>) 
     let admin_ids = state.admin_ids.readiness();
     let ready = (database, migrations) == ("ok", "ok") && !matches!(admin_ids, Some(Err(_)));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut dependencies = json!({ "database": database, "migrations": migrations });
-    if let Some(admin_ids) = admin_ids {
-        dependencies["admin_ids"] = match admin_ids {
-            Ok(()) => "ok".into(),
-            // The file's name and what the system says of it are in the log: this page is for everybody.
-            Err(_) => "unusable: nobody is admitted, see the log".into(),
-        };
-    }
-    (status, Json(json!({ "status": if ready { "ok" } else { "unavailable" }, "dependencies": dependencies })))
+    let admin_ids = admin_ids.map(|admin_ids| match admin_ids {
+        Ok(()) => "ok",
+        // The file's name and what the system says of it are in the log: this page is for everybody.
+        Err(_) => "unusable: nobody is admitted, see the log",
+    });
+    let dependencies = Dependencies { database, migrations, admin_ids };
+    (status, Json(Ready { status: if ready { "ok" } else { "unavailable" }, dependencies }))
 }

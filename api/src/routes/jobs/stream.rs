@@ -79,6 +79,13 @@ impl Following {
     }
 }
 
+/// Streams a job as server-sent events, each time it changes, until it has ended.
+///
+/// `job` when its state or phase is another, `progress` when only its figures are, `end` last; the data is the job.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/events",
+    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 429, description = "the caller has too many streams open")),
+)]
 pub async fn handle(
     call: Call,
     caller: Caller,

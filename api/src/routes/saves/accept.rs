@@ -11,6 +11,11 @@ use shared::{
 use super::Save;
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Accepts a save that looked suspicious: it counts like any other from now on.
+#[utoipa::path(
+    post, path = "/v1/saves/{id}/accept",
+    responses((status = 200, body = Save), (status = 409, description = "it is not available, or not suspicious")),
+)]
 pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<Save>, ApiError> {
     let permission = Permission::SaveAccept;
     let mut tx = call.begin().await?;

@@ -30,7 +30,8 @@ use crate::{
     transfer::{self, Fresh, How, Sent},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ContentQuery {
     /// The copy in this store; else a good one that can be reached.
@@ -39,6 +40,19 @@ pub struct ContentQuery {
     object: Option<String>,
 }
 
+/// Downloads the stored bytes of a save, as they lie: one object, or all of them as a tar.
+///
+/// A worker sends them; a part is asked for by `Range`.
+#[utoipa::path(
+    get, path = "/v1/saves/{id}/content",
+    params(ContentQuery),
+    responses(
+            (status = 200, body = String, content_type = "application/octet-stream"),
+            (status = 206, body = String, content_type = "application/octet-stream", description = "the part that `Range` asks for"),
+            (status = 409, description = "the save or the copy is not good"),
+            (status = 416, description = "the part is not there"),
+        ),
+)]
 pub async fn handle(
     call: Call<ContentQuery>,
     Path(id): Path<SaveId>,

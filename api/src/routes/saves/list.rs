@@ -16,21 +16,38 @@ use crate::{
     rbac::{Permission, Seen},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// Of this target alone.
     target: Option<TargetId>,
+    /// In this state alone.
     state: Option<SaveState>,
+    /// Whether enough of their copies are good, as far as is known.
     valid: Option<bool>,
+    /// Whether they wait to be accepted.
     suspicious: Option<bool>,
+    /// Whether they are kept from being deleted.
     pinned: Option<bool>,
+    /// Made for this reason alone.
     origin: Option<Origin>,
+    /// `-created_at` unless said otherwise.
     sort: Option<Sort>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
+/// Lists the saves that the caller may see, newest first.
+///
+/// Totals are counted to 10,000; beyond, `X-Total-Count-Bound` says `lower`.
+#[utoipa::path(get, path = "/v1/saves", params(Filter), responses((status = 200, body = [Save])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     let query = &call.query;
     let page = Page::new(query.page, query.limit)?;

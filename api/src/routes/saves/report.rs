@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// What a line of the report is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportBy)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// A whole service; the default.
@@ -25,17 +26,25 @@ pub enum By {
     Target,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// A line for each service, unless said otherwise, or for each target.
     by: Option<By>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
 /// How a service stands, or a target. The figures are of saves that are available.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ReportLine)]
 pub struct Line {
     pub service_id: ServiceId,
     /// The service's name.
@@ -60,7 +69,8 @@ pub struct Line {
 }
 
 /// The newest save that is available.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = LatestSave)]
 pub struct Latest {
     pub save_id: SaveId,
     /// Among the saves of its target.
@@ -87,6 +97,10 @@ impl From<ReportRow> for Line {
     }
 }
 
+/// Reports how each service stands, or each target.
+///
+/// The latest save, and how many are kept, valid, invalid and suspicious, in how many bytes.
+#[utoipa::path(get, path = "/v1/saves/report", params(Filter), responses((status = 200, body = [Line])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     let query = &call.query;
     let page = Page::new(query.page, query.limit)?;

@@ -26,7 +26,9 @@ use crate::{
 /// The longest note or reason, in characters.
 const MAX_TEXT: usize = 500;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a save. `null` clears `expires_at`.
+#[schema(example = json!({ "note": "the last one before the move", "pinned": true }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateSave {
     /// For people; at most 500 characters.
@@ -80,6 +82,12 @@ async fn judge(tx: &mut PgConnection, row: &mut SaveRow, valid: bool, reason: Op
     Ok(())
 }
 
+/// Changes what people say of a save: its note, whether it is pinned or valid, when it expires.
+#[utoipa::path(
+    patch, path = "/v1/saves/{id}",
+    request_body = UpdateSave,
+    responses((status = 200, body = Save), (status = 409, description = "it is not available, or too few copies are good")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<SaveId>,

@@ -12,6 +12,11 @@ use crate::{
     rbac::Permission,
 };
 
+/// Deletes a server that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/servers/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::ServerDelete;
     call.authorize(permission, None)?;

@@ -20,21 +20,33 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a server. `null` clears `uri`, `tls_ca_pem` and `capacity_bytes`.
+#[schema(example = json!({ "max_jobs": 4, "capacity_bytes": null }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateServer {
     name: Merge<Slug>,
     host: Merge<HostName>,
+    /// 1 to 65535.
     port: Merge<u16>,
     uri: Merge<Option<MongoUri>>,
     auth: Merge<Auth>,
     tls_mode: Merge<TlsMode>,
     tls_ca_pem: Merge<Option<String>>,
     maintenance_database: Merge<DatabaseName>,
+    /// 1 to 64.
     max_jobs: Merge<i32>,
     capacity_bytes: Merge<Option<i64>>,
 }
 
+/// Changes a server.
+///
+/// The engine stays: the saves of its targets are of it.
+#[utoipa::path(
+    patch, path = "/v1/servers/{id}",
+    request_body = UpdateServer,
+    responses((status = 200, body = Server), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<ServerId>,

@@ -27,7 +27,9 @@ use crate::{
     },
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// Saves that are wanted.
+#[schema(example = json!({ "note": "before the move" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateBackups {
     /// What is dumped; all, unless said otherwise. Targets of `MongoDB` know no other.
@@ -35,13 +37,18 @@ pub struct CreateBackups {
     /// Some of the stores, for targets that have all of them; empty: each target's own.
     #[serde(default)]
     stores: Vec<Slug>,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 500)]
     note: String,
 }
 
 /// What was asked for. The group is followed at `/v1/groups/{group_id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BackupsAsked)]
 pub struct Asked {
     pub group_id: GroupId,
     pub jobs: Vec<Queued>,
@@ -50,7 +57,8 @@ pub struct Asked {
 }
 
 /// A target that will be backed up.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BackupQueued)]
 pub struct Queued {
     pub target_id: TargetId,
     pub target: Slug,
@@ -59,13 +67,23 @@ pub struct Queued {
 }
 
 /// A target that cannot be backed up so.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BackupRefused)]
 pub struct Refused {
     pub target_id: TargetId,
     pub target: Slug,
     pub detail: String,
 }
 
+/// Saves every target of a service.
+///
+/// A group of jobs, asked for together; `?wait=30s` answers when all have ended or the time is up.
+#[utoipa::path(
+    post, path = "/v1/services/{id}/backups",
+    params(WaitQuery),
+    request_body = CreateBackups,
+    responses((status = 202, body = Asked), (status = 409, description = "no target can be backed up")),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<ServiceId>,

@@ -12,6 +12,11 @@ use crate::{
     rbac::Permission,
 };
 
+/// Deletes a service that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/services/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<ServiceId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::ServiceDelete;
     call.authorize(permission, Some(id))?;

@@ -15,13 +15,23 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a service.
+#[schema(example = json!({ "description": "what the items were" }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateService {
+    /// A new name; keys of saves keep the old one.
     name: Merge<Slug>,
+    /// For people; at most 500 characters.
     description: Merge<String>,
 }
 
+/// Changes a service.
+#[utoipa::path(
+    patch, path = "/v1/services/{id}",
+    request_body = UpdateService,
+    responses((status = 200, body = Service), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<ServiceId>,

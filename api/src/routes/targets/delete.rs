@@ -12,6 +12,11 @@ use crate::{
     rbac::Permission,
 };
 
+/// Deletes a target that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/targets/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::TargetDelete;
     let mut tx = call.begin().await?;

@@ -20,7 +20,9 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a target. `null` clears `restore_credential_id`, `deadline_s` and `stall_s`.
+#[schema(example = json!({ "deadline_s": 3600, "stall_s": null }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateTarget {
     server_id: Merge<ServerId>,
@@ -28,10 +30,14 @@ pub struct UpdateTarget {
     database: Merge<DatabaseName>,
     backup_credential_id: Merge<CredentialId>,
     restore_credential_id: Merge<Option<CredentialId>>,
+    /// 1 to 8 names of declared stores.
     stores: Merge<Vec<String>>,
+    /// 1 to the number of stores.
     required_copies: Merge<i32>,
     worker_group: Merge<Slug>,
+    /// 1 to 604800.
     deadline_s: Merge<Option<i32>>,
+    /// 1 to 86400.
     stall_s: Merge<Option<i32>>,
     mongo_mode: Merge<MongoMode>,
 }
@@ -46,6 +52,14 @@ impl UpdateTarget {
     }
 }
 
+/// Changes a target.
+///
+/// Another server, database, credential or worker group asks for the role globally, like creating does.
+#[utoipa::path(
+    patch, path = "/v1/targets/{id}",
+    request_body = UpdateTarget,
+    responses((status = 200, body = Target), (status = 409, description = "the service has a target of that name")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<TargetId>,

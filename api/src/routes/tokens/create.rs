@@ -27,7 +27,9 @@ use crate::{
 
 const DEFAULT_DAYS: u32 = 90;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// An API token that is wanted.
+#[schema(example = json!({ "name": "nightly", "role": "operator", "expires_in_days": 30 }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// Unique among the owner's live tokens.
@@ -37,15 +39,17 @@ pub struct CreateToken {
     /// The one service it is for; absent: wherever the caller has roles.
     service_id: Option<ServiceId>,
     /// 1 to `auth.api_token_days`; absent: 90, or the most if that is less.
+    #[schema(minimum = 1)]
     expires_in_days: Option<u32>,
 }
 
 /// The new token.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct CreatedToken {
     #[serde(flatten)]
     api_token: ApiToken,
     /// For `Authorization: Bearer`. It is shown this once.
+    #[schema(example = "hfa_9mCq0p1k3v7sX2bN5t8yZ4wA6dF1gH0jK")]
     token: String,
 }
 
@@ -55,6 +59,14 @@ impl fmt::Debug for CreatedToken {
     }
 }
 
+/// Makes an API token for a program.
+///
+/// It is shown in this answer and never again.
+#[utoipa::path(
+    post, path = "/v1/tokens",
+    request_body = CreateToken,
+    responses((status = 201, body = CreatedToken), (status = 409, description = "the caller has a token of that name")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateToken>) -> Result<Response, ApiError> {
     call.person()?;
     let most = call.state.api_token_days;

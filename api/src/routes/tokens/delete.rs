@@ -7,6 +7,8 @@ use shared::{db::api_tokens, id::ApiTokenId};
 use super::reachable;
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path};
 
+/// Ends an API token at once: one's own, for a super anybody's.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", responses((status = 204, description = "the token is over")))]
 pub async fn handle(call: Call, Path(id): Path<ApiTokenId>) -> Result<StatusCode, ApiError> {
     let mut tx = call.begin().await?;
     let row = reachable(&call, &mut tx, id).await?;

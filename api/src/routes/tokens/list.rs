@@ -12,14 +12,24 @@ use crate::{
     rbac::{self, Permission},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this admin alone.
     admin: Option<AdminId>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
+/// Lists the caller's API tokens.
+///
+/// A super sees everybody's, or with `admin` those of one admin.
+#[utoipa::path(get, path = "/v1/tokens", params(Filter), responses((status = 200, body = [ApiToken])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     call.person()?;
     let page = Page::new(call.query.page, call.query.limit)?;

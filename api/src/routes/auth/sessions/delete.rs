@@ -6,6 +6,11 @@ use shared::{db::sessions, id::SessionId};
 
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Ends one of the caller's own sessions; a super ends anybody's.
+#[utoipa::path(
+    delete, path = "/v1/auth/sessions/{id}",
+    responses((status = 204, description = "the session is over")),
+)]
 pub async fn handle(call: Call, Path(id): Path<SessionId>) -> Result<StatusCode, ApiError> {
     call.person()?;
     let mut tx = call.begin().await?;
