@@ -16,6 +16,7 @@ use crate::{
         token::Tokens,
     },
     limits::PerMinute,
+    platform::{Platform, PlatformError},
     routes,
     state::AppState,
 };
@@ -31,6 +32,8 @@ pub enum BuildError {
     Url(#[source] DbError),
     #[error("passwords cannot be hashed here")]
     Passwords(#[from] PasswordError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
 }
 
 impl BuildError {
@@ -74,6 +77,7 @@ impl App {
             session_life_s: session_life(config).as_secs_f64(),
             jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
+            platform: Platform::new(&config.platform)?.map(Arc::new),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),
         };

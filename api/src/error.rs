@@ -49,6 +49,14 @@ pub enum ApiError {
     Invalid { detail: String, errors: Vec<FieldError> },
     #[error("too many failed logins: wait")]
     TooManyRequests { retry_after_s: u64 },
+    #[error("this installation does not offer it: {0} is not configured")]
+    NotConfigured(&'static str),
+    #[error("{0}")]
+    UpstreamUnknown(String),
+    #[error("{0}")]
+    UpstreamRefused(String),
+    #[error("{detail}")]
+    UpstreamUnavailable { detail: String, retry_after_s: u64 },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
@@ -70,7 +78,24 @@ impl ApiError {
     /// Whether the same request would fail again.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::TooManyRequests { .. } | Self::Timeout | Self::Unavailable(_) | Self::Internal(_))
+        !matches!(
+            self,
+            Self::TooManyRequests { .. }
+                | Self::UpstreamUnknown(_)
+                | Self::UpstreamUnavailable { .. }
+                | Self::Timeout
+                | Self::Unavailable(_)
+                | Self::Internal(_)
+        )
+    }
+
+    /// What became of a thing at a service that was asked for it.
+    const fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::UpstreamUnknown(_) => Some("unknown"),
+            Self::UpstreamRefused(_) | Self::UpstreamUnavailable { .. } => Some("not_created"),
+            _ => None,
+        }
     }
 
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
@@ -88,6 +113,12 @@ impl ApiError {
             }
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
+            Self::NotConfigured(_) => (StatusCode::NOT_IMPLEMENTED, "not-configured", "Not configured"),
+            Self::UpstreamUnknown(_) => (StatusCode::BAD_GATEWAY, "upstream-unknown", "Outcome unknown"),
+            Self::UpstreamRefused(_) => (StatusCode::BAD_GATEWAY, "upstream-refused", "Refused by another service"),
+            Self::UpstreamUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "Another service is not available")
+            }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -154,6 +185,9 @@ pub struct Problem {
     pub request_id: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Of what another service was asked for: `unknown` or `not_created`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
 }
 
 impl Problem {
@@ -181,7 +215,7 @@ impl IntoResponse for ApiError {
         }
         let mut response = status.into_response();
         match &self {
-            Self::TooManyRequests { retry_after_s } => {
+            Self::TooManyRequests { retry_after_s } | Self::UpstreamUnavailable { retry_after_s, .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             Self::Unauthorized | Self::BadCredentials => {
@@ -189,7 +223,7 @@ impl IntoResponse for ApiError {
             }
             _ => {}
         }
-        let detail = self.to_string();
+        let (detail, outcome) = (self.to_string(), self.outcome());
         let errors = if let Self::Invalid { errors, .. } = self { errors } else { Vec::new() };
         let kind = format!("urn:holdfast:problem:{slug}");
         response.extensions_mut().insert(Problem {
@@ -199,6 +233,7 @@ impl IntoResponse for ApiError {
             detail,
             request_id: None,
             errors,
+            outcome,
         });
         response
     }

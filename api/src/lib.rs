@@ -11,6 +11,7 @@ pub mod gate;
 pub mod limits;
 pub mod merge;
 pub mod page;
+pub mod platform;
 pub mod rbac;
 pub mod routes;
 pub mod state;

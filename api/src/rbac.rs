@@ -1,5 +1,7 @@
 //! Who may do what: every permission with the least role that has it, and the one function that decides.
 
+pub mod table;
+
 use shared::{admin::Role, id::ServiceId};
 
 use crate::{auth::Identity, error::ApiError};
@@ -71,6 +73,20 @@ permissions! {
     JobRetry "job.retry" of job: Operator,
     JobUndo "job.undo" of job: Admin,
     EventRead "event.read" of event: Viewer,
+    // An admin of a service sees who has a role there, and of those the roles there alone.
+    AdminRead "admin.read" of admin: Admin,
+    AdminCreate "admin.create" of admin: Super,
+    AdminUpdate "admin.update" of admin: Super,
+    AdminDelete "admin.delete" of admin: Super,
+    // Another's: one's own is changed by whoever knows it.
+    AdminPassword "admin.password" of admin: Super,
+    // For a service, to an admin whom one sees, never to oneself. A role of a service is at most `admin`, so nobody gives
+    // more than they have.
+    RoleGrant "role.grant" of role: Admin,
+    RoleRevoke "role.revoke" of role: Admin,
+    // A global role, be it granted or revoked.
+    RoleGlobal "role.global" of role: Super,
+    PlatformUserCreate "platform_user.create" of platform_user: Admin,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -92,6 +108,16 @@ pub fn visible(identity: &Identity) -> Option<Vec<ServiceId>> {
         return None;
     }
     Some(identity.roles.iter().filter_map(|(_, of)| *of).collect())
+}
+
+/// The services whose admins the caller may see; none: all of them. Empty: of no service.
+#[must_use]
+pub fn administered(identity: &Identity) -> Option<Vec<ServiceId>> {
+    let enough = || identity.roles.iter().filter(|(role, _)| *role >= Permission::AdminRead.least());
+    if enough().any(|(_, of)| of.is_none()) {
+        return None;
+    }
+    Some(enough().filter_map(|(_, of)| *of).collect())
 }
 
 #[cfg(test)]
@@ -129,5 +155,9 @@ mod tests {
         }
         assert_eq!(visible(&who(&[(Role::Viewer, Some(mine))])), Some(vec![mine]));
         assert_eq!(visible(&who(&[(Role::Viewer, None)])), None);
+        let mixed = [(Role::Admin, Some(mine)), (Role::Operator, Some(other)), (Role::Viewer, None)];
+        assert_eq!(administered(&who(&mixed)), Some(vec![mine]));
+        assert_eq!(administered(&who(&[(Role::Admin, None)])), None);
+        assert_eq!(administered(&who(&[(Role::Operator, None)])), Some(vec![]));
     }
 }

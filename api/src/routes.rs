@@ -1,11 +1,13 @@
 //! The route table: the API at a glance.
 
+pub mod admins;
 pub mod auth;
 pub mod credentials;
 pub mod events;
 pub mod gc;
 pub mod health;
 pub mod jobs;
+pub mod platform_users;
 pub mod saves;
 pub mod servers;
 pub mod services;
@@ -37,6 +39,16 @@ routes! {
     post   "/v1/auth/login"              auth::login;
     post   "/v1/auth/logout"             auth::logout;
     get    "/v1/auth/me"                 auth::me;
+    get    "/v1/admins"                  admins::list;
+    post   "/v1/admins"                  admins::create;
+    get    "/v1/admins/{id}"             admins::get;
+    patch  "/v1/admins/{id}"             admins::update;
+    delete "/v1/admins/{id}"             admins::delete;
+    post   "/v1/admins/{id}/password"    admins::password;
+    get    "/v1/admins/{id}/roles"       admins::roles::list;
+    post   "/v1/admins/{id}/roles"       admins::roles::create;
+    delete "/v1/admins/{id}/roles/{role}" admins::roles::delete;
+    post   "/v1/platform-users"          platform_users::create;
     get    "/v1/services"                services::list;
     post   "/v1/services"                services::create;
     get    "/v1/services/{id}"           services::get;

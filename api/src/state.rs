@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     auth::{password::Passwords, token::Tokens},
     limits::PerMinute,
+    platform::Platform,
 };
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct AppState {
     pub jobs: Arc<Jobs>,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
+    /// The platform's identity service; none: this installation has none.
+    pub platform: Option<Arc<Platform>>,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
     /// What runs beside the requests and is waited for at the end.

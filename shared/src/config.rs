@@ -8,6 +8,7 @@ mod events;
 mod gc;
 mod http;
 mod jobs;
+mod platform;
 mod reader;
 mod require;
 mod secrets;
@@ -25,6 +26,7 @@ pub use events::{EventMode, Events};
 pub use gc::Gc;
 pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
+pub use platform::Platform;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
 pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
@@ -83,6 +85,7 @@ pub struct Config {
     pub gc: Gc,
     pub worker: Worker,
     pub events: Events,
+    pub platform: Platform,
     pub telemetry: Telemetry,
     seen: reader::Seen,
 }
@@ -102,6 +105,7 @@ impl Config {
             gc: Gc::read(&mut reader.section("gc")),
             worker: Worker::read(&mut reader.section("worker")),
             events: Events::read(&mut reader.section("events")),
+            platform: Platform::read(&mut reader.section("platform")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),
             seen: reader::Seen::default(),
         };
@@ -153,6 +157,12 @@ impl Config {
             w.stall > w.job_deadline,
             "is longer than worker.job_deadline_s, so it would never act",
             "lower it below the deadline",
+        );
+        rule(
+            "platform.timeout_s",
+            self.platform.url.is_some() && self.platform.timeout >= self.http.request_timeout,
+            "is not below http.request_timeout_s, so a request would be given up without its outcome",
+            "lower it, or raise http.request_timeout_s",
         );
         if let Some(active) = &self.auth.active_key {
             let missing = !self.auth.keys.contains_key(active);
