@@ -21,6 +21,7 @@ use crate::{
         rate::{self, Rates},
         slow::{Peer, Timed},
     },
+    platform::{Platform, PlatformError},
     routes,
     state::AppState,
     stream::Streams,
@@ -42,6 +43,8 @@ pub enum BuildError {
     Random(#[source] ring::error::Unspecified),
     #[error("workers cannot be spoken to")]
     Workers(#[from] reqwest::Error),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
 }
 
 impl BuildError {
@@ -92,6 +95,7 @@ impl App {
             effective: Arc::new(config.effective()),
             streams: Streams::default(),
             stopping: CancellationToken::new(),
+            platform: Platform::new(&config.platform)?.map(Arc::new),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             rates: Arc::new(Rates::new(&config.http.limits)),
             tracker: TaskTracker::new(),

@@ -77,6 +77,16 @@ impl<Q> Call<Q> {
         }
     }
 
+    /// Notes a refusal that [`Self::authorize`] does not decide: it is audited as one.
+    pub fn refused(&self, permission: Permission, service: Option<ServiceId>) {
+        self.context.asked_for(permission, service, true);
+    }
+
+    /// The caller's address.
+    pub fn address(&self) -> &str {
+        &self.context.address
+    }
+
     /// A connection, for reading.
     pub async fn conn(&self) -> Result<PoolConnection<Postgres>, ApiError> {
         Ok(self.state.pool.acquire().await?)

@@ -1,12 +1,12 @@
-//! The commands: serve, migrate, admin create, config check.
+//! The commands: serve, migrate, admin create, config check, permissions.
 
 use std::{io::Read, path::PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
-    admin::Role,
+    admin::{AdminName, Role},
     config::{Config, Sources},
     db::{admins, audit, migrate, pool},
     id::AdminId,
@@ -15,7 +15,7 @@ use shared::{
     telemetry,
 };
 
-use crate::{app::App, auth::password::Passwords, openapi};
+use crate::{app::App, auth::password::Passwords, openapi, rbac};
 
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-api", about = "Holdfast's control API")]
@@ -42,6 +42,8 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print who may do what, as docs/permissions.md has it.
+    Permissions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,8 +68,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::OpenApi) {
         return print(openapi::DOCUMENT.json());
     }
+    if matches!(cli.command, Command::Permissions) {
+        return print(rbac::table::markdown().trim_end_matches('\n'));
+    }
     let config = Config::load(&Sources::of_process(cli.config))?;
     match cli.command {
+        Command::Permissions => Ok(()),
         Command::Serve => serve(&config).await,
         Command::Migrate => migrate_all(&config).await,
         Command::OpenApi => Ok(()),
@@ -123,14 +129,9 @@ fn read_password(file: Option<PathBuf>) -> anyhow::Result<SecretString> {
 }
 
 async fn create_admin(config: &Config, name: &str, password: &SecretString) -> anyhow::Result<()> {
-    let name = name.to_lowercase();
-    let length = name.chars().count();
-    ensure!(
-        (1..=128).contains(&length) && !name.contains(char::is_control),
-        "the name must have 1 to 128 printable characters"
-    );
+    let name = AdminName::parse(name)?;
     let url = config.database.url.as_ref().or(config.database.owner_url.as_ref()).context("database.url is missing")?;
-    let hash = Passwords::new()?.hash(password.clone()).await?;
+    let hash = Passwords::new()?.hash_new(password.clone(), name.as_str()).await.context("the password")?;
     let database = pool::connect(url.expose_secret(), 1, "holdfast-api/admin")
         .await
         .context("the database cannot be connected to")?;
@@ -142,7 +143,7 @@ async fn create_admin(config: &Config, name: &str, password: &SecretString) -> a
         }
         return Err(error.into());
     }
-    admins::grant(&mut tx, id, Role::Super, None).await?;
+    admins::grant(&mut tx, id, Role::Super, None, None).await?;
     let entry = audit::Entry {
         admin_name: Some("holdfast-api admin create"),
         action: "admin.create",

@@ -72,6 +72,14 @@ pub enum ApiError {
     QuotaExceeded { most: i32, retry_after_s: u64 },
     #[error("{most} streams are open already: end one first")]
     StreamsInUse { most: usize },
+    #[error("this installation does not offer it: {0} is not configured")]
+    NotConfigured(&'static str),
+    #[error("{0}")]
+    UpstreamUnknown(String),
+    #[error("{0}")]
+    UpstreamRefused(String),
+    #[error("{detail}")]
+    UpstreamUnavailable { detail: String, retry_after_s: u64 },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
@@ -106,11 +114,22 @@ impl ApiError {
                 | Self::RateLimited { .. }
                 | Self::QuotaExceeded { .. }
                 | Self::StreamsInUse { .. }
+                | Self::UpstreamUnknown(_)
+                | Self::UpstreamUnavailable { .. }
                 | Self::Timeout
                 | Self::Unavailable(_)
                 | Self::NoWorker(_)
                 | Self::Internal(_)
         )
+    }
+
+    /// What became of a thing at a service that was asked for it.
+    const fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::UpstreamUnknown(_) => Some("unknown"),
+            Self::UpstreamRefused(_) | Self::UpstreamUnavailable { .. } => Some("not_created"),
+            _ => None,
+        }
     }
 
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
@@ -139,6 +158,12 @@ impl ApiError {
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
             Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
+            Self::NotConfigured(_) => (StatusCode::NOT_IMPLEMENTED, "not-configured", "Not configured"),
+            Self::UpstreamUnknown(_) => (StatusCode::BAD_GATEWAY, "upstream-unknown", "Outcome unknown"),
+            Self::UpstreamRefused(_) => (StatusCode::BAD_GATEWAY, "upstream-refused", "Refused by another service"),
+            Self::UpstreamUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "Another service is not available")
+            }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) | Self::NoWorker(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
@@ -220,6 +245,9 @@ pub struct Problem {
     /// Which values are wrong, of `…:invalid`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Of what another service was asked for: `unknown` or `not_created`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
 }
 
 impl Problem {
@@ -252,7 +280,8 @@ impl IntoResponse for ApiError {
         match &self {
             Self::TooManyRequests { retry_after_s }
             | Self::RateLimited { retry_after_s, .. }
-            | Self::QuotaExceeded { retry_after_s, .. } => {
+            | Self::QuotaExceeded { retry_after_s, .. }
+            | Self::UpstreamUnavailable { retry_after_s, .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {
@@ -265,7 +294,7 @@ impl IntoResponse for ApiError {
             }
             _ => {}
         }
-        let detail = self.to_string();
+        let (detail, outcome) = (self.to_string(), self.outcome());
         let errors = if let Self::Invalid { errors, .. } = self { errors } else { Vec::new() };
         let kind = format!("urn:holdfast:problem:{slug}");
         response.extensions_mut().insert(Problem {
@@ -275,6 +304,7 @@ impl IntoResponse for ApiError {
             detail,
             request_id: None,
             errors,
+            outcome,
         });
         response
     }

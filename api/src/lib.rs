@@ -15,6 +15,7 @@ pub mod limits;
 pub mod merge;
 pub mod openapi;
 pub mod page;
+pub mod platform;
 pub mod rbac;
 pub mod routes;
 pub mod state;

@@ -1,5 +1,7 @@
 //! Who may do what: every permission with the least role that has it, and the one function that decides.
 
+pub mod table;
+
 use shared::{admin::Role, id::ServiceId};
 
 use crate::{auth::Identity, error::ApiError};
@@ -84,6 +86,20 @@ permissions! {
     // Those of others: everybody sees and ends their own.
     SessionManage "session.manage" of session: Super,
     TokenManage "token.manage" of token: Super,
+    // An admin of a service sees who has a role there, and of those the roles there alone.
+    AdminRead "admin.read" of admin: Admin,
+    AdminCreate "admin.create" of admin: Super,
+    AdminUpdate "admin.update" of admin: Super,
+    AdminDelete "admin.delete" of admin: Super,
+    // Another's: one's own is changed by whoever knows it.
+    AdminPassword "admin.password" of admin: Super,
+    // For a service, to an admin whom one sees, never to oneself. A role of a service is at most `admin`, so nobody gives
+    // more than they have.
+    RoleGrant "role.grant" of role: Admin,
+    RoleRevoke "role.revoke" of role: Admin,
+    // A global role, be it granted or revoked.
+    RoleGlobal "role.global" of role: Super,
+    PlatformUserCreate "platform_user.create" of platform_user: Admin,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -143,6 +159,16 @@ pub fn permitted(identity: &Identity, permission: Permission) -> Option<Vec<Serv
     Some(enough().filter_map(|(_, of)| *of).collect())
 }
 
+/// The services whose admins the caller may see; none: all of them. Empty: of no service.
+#[must_use]
+pub fn administered(identity: &Identity) -> Option<Vec<ServiceId>> {
+    let enough = || identity.roles.iter().filter(|(role, _)| *role >= Permission::AdminRead.least());
+    if enough().any(|(_, of)| of.is_none()) {
+        return None;
+    }
+    Some(enough().filter_map(|(_, of)| *of).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use shared::id::{AdminId, SessionId};
@@ -186,5 +212,9 @@ mod tests {
         assert_eq!(permitted(&who(&[(Role::Viewer, None)]), Permission::SaveDelete), Some(vec![]));
         let seen = Seen::of(&who(&[(Role::Viewer, Some(mine))]), None);
         assert_eq!((seen.one, seen.other), (Some(mine), None));
+        let mixed = [(Role::Admin, Some(mine)), (Role::Operator, Some(other)), (Role::Viewer, None)];
+        assert_eq!(administered(&who(&mixed)), Some(vec![mine]));
+        assert_eq!(administered(&who(&[(Role::Admin, None)])), None);
+        assert_eq!(administered(&who(&[(Role::Operator, None)])), Some(vec![]));
     }
 }

@@ -1,5 +1,6 @@
 //! The route table: the API at a glance.
 
+pub mod admins;
 pub mod audit;
 pub mod auth;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod gc;
 pub mod groups;
 pub mod health;
 pub mod jobs;
+pub mod platform_users;
 pub mod saves;
 pub mod servers;
 pub mod services;
@@ -56,6 +58,16 @@ routes! {
     post   "/v1/tokens"                  tokens::create;
     get    "/v1/tokens/{id}"             tokens::get;
     delete "/v1/tokens/{id}"             tokens::delete;
+    get    "/v1/admins"                  admins::list;
+    post   "/v1/admins"                  admins::create;
+    get    "/v1/admins/{id}"             admins::get;
+    patch  "/v1/admins/{id}"             admins::update;
+    delete "/v1/admins/{id}"             admins::delete;
+    post   "/v1/admins/{id}/password"    admins::password;
+    get    "/v1/admins/{id}/roles"       admins::roles::list;
+    post   "/v1/admins/{id}/roles"       admins::roles::create;
+    delete "/v1/admins/{id}/roles/{role}" admins::roles::delete;
+    post   "/v1/platform-users"          platform_users::create;
     get    "/v1/services"                services::list;
     post   "/v1/services"                services::create;
     get    "/v1/services/{id}"           services::get;

@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{admin_id::AdminIds, password::Passwords, token::Tokens},
     limits::{PerMinute, rate::Rates},
+    platform::Platform,
     stream::Streams,
     transfer::Workers,
 };
@@ -44,6 +45,8 @@ pub struct AppState {
     pub streams: Streams,
     /// Cancelled when the process is to end: streams end then.
     pub stopping: CancellationToken,
+    /// The platform's identity service; none: this installation has none.
+    pub platform: Option<Arc<Platform>>,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
     /// How often each caller has asked lately.

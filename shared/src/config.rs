@@ -10,6 +10,7 @@ mod gc;
 mod http;
 mod jobs;
 mod limits;
+mod platform;
 mod reader;
 mod require;
 mod secrets;
@@ -30,6 +31,7 @@ pub use gc::Gc;
 pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
 pub use limits::{Limits, Rate};
+pub use platform::Platform;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
 pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
@@ -90,6 +92,7 @@ pub struct Config {
     pub transfer: Transfer,
     pub worker: Worker,
     pub events: Events,
+    pub platform: Platform,
     pub telemetry: Telemetry,
     seen: reader::Seen,
 }
@@ -110,6 +113,7 @@ impl Config {
             transfer: Transfer::read(&mut reader.section("transfer")),
             worker: Worker::read(&mut reader.section("worker")),
             events: Events::read(&mut reader.section("events")),
+            platform: Platform::read(&mut reader.section("platform")),
             telemetry: Telemetry::read(&mut reader.section("telemetry")),
             seen: reader::Seen::default(),
         };
@@ -161,6 +165,12 @@ impl Config {
             w.stall > w.job_deadline,
             "is longer than worker.job_deadline_s, so it would never act",
             "lower it below the deadline",
+        );
+        rule(
+            "platform.timeout_s",
+            self.platform.url.is_some() && self.platform.timeout >= self.http.request_timeout,
+            "is not below http.request_timeout_s, so a request would be given up without its outcome",
+            "lower it, or raise http.request_timeout_s",
         );
         if let Some(active) = &self.auth.active_key {
             let missing = !self.auth.keys.contains_key(active);

@@ -5,6 +5,7 @@ mod admin_id;
 mod api_tokens;
 mod audit;
 
+mod admins;
 pub(crate) mod cast;
 mod config;
 mod cors;
@@ -21,6 +22,7 @@ mod login_time;
 mod malformed;
 mod openapi;
 mod permissions;
+mod platform;
 mod problems;
 mod raw;
 mod refresh;

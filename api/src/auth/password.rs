@@ -1,4 +1,4 @@
-//! Passwords: argon2id in PHC strings, never more at once than there are cores (guarantees §4.1).
+//! Passwords: which are taken, argon2id in PHC strings, never more at once than there are cores (guarantees §4.1).
 
 use std::sync::Arc;
 
@@ -7,13 +7,17 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use secrecy::{ExposeSecret, SecretString};
+use shared::admin::prepared;
 use tokio::sync::Semaphore;
+use zxcvbn::Score;
 
 /// Why a password was not hashed or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     #[error("a password has 12 to 128 characters")]
     Length,
+    #[error("is too easy to guess: {0}")]
+    Guessable(String),
     #[error("the password could not be hashed: {0}")]
     Hash(String),
     #[error("hashing was interrupted")]
@@ -24,7 +28,7 @@ impl PasswordError {
     /// Whether the same password would fail again.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Length)
+        matches!(self, Self::Length | Self::Guessable(_))
     }
 }
 
@@ -53,24 +57,58 @@ fn hasher() -> Result<Argon2<'static>, PasswordError> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+/// The longest that is looked at, in bytes: 128 characters of whatever script.
+const MAX_BYTES: usize = 512;
+/// Fewer guesses than 10^8 are within reach of whoever steals the hashes.
+const LEAST_SCORE: Score = Score::Three;
+
+/// Whether a new password is taken. Characters are counted, not bytes, of the form that is hashed.
+fn check(password: &SecretString, about: &[String]) -> Result<(), PasswordError> {
+    let text = password.expose_secret();
+    let prepared = prepared(text);
+    if text.len() > MAX_BYTES || !(12..=128).contains(&prepared.chars().count()) {
+        return Err(PasswordError::Length);
+    }
+    let about: Vec<&str> = about.iter().map(String::as_str).chain(["holdfast"]).collect();
+    let estimate = zxcvbn::zxcvbn(&prepared, &about);
+    if estimate.score() >= LEAST_SCORE {
+        return Ok(());
+    }
+    // Words of the estimate's own, which never quote the password.
+    let mut why: Vec<String> = Vec::new();
+    if let Some(feedback) = estimate.feedback() {
+        why.extend(feedback.warning().map(|warning| warning.to_string()));
+        why.extend(feedback.suggestions().iter().map(ToString::to_string));
+    }
+    if why.is_empty() {
+        why.push("Add another word or two. Uncommon words are better.".into());
+    }
+    Err(PasswordError::Guessable(why.join(" ")))
+}
+
 fn hash_now(password: &SecretString) -> Result<String, PasswordError> {
-    let hash =
-        hasher()?.hash_password(password.expose_secret().as_bytes()).map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let text = prepared(password.expose_secret());
+    let hash = hasher()?.hash_password(text.as_bytes()).map_err(|e| PasswordError::Hash(e.to_string()))?;
     Ok(hash.to_string())
 }
 
 fn verify_now(password: &SecretString, phc: &str) -> Verdict {
     let Ok(parsed) = PasswordHash::new(phc) else { return Verdict::Wrong };
-    match hasher().map(|h| h.verify_password(password.expose_secret().as_bytes(), &parsed)) {
-        Ok(Ok(())) if phc.starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t=1,p=1$")) => Verdict::Right,
-        Ok(Ok(())) => Verdict::RightButOld,
-        _ => Verdict::Wrong,
+    let is = |text: &str| hasher().is_ok_and(|h| h.verify_password(text.as_bytes(), &parsed).is_ok());
+    let text = password.expose_secret();
+    let prepared = prepared(text);
+    if is(&prepared) {
+        let current = phc.starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t=1,p=1$"));
+        return if current { Verdict::Right } else { Verdict::RightButOld };
     }
+    // Hashed before passwords were prepared.
+    if prepared != text && is(text) { Verdict::RightButOld } else { Verdict::Wrong }
 }
 
-/// Whether a password may be chosen: 12 to 128 characters.
-pub fn check(password: &SecretString) -> Result<(), PasswordError> {
-    if (12..=128).contains(&password.expose_secret().chars().count()) { Ok(()) } else { Err(PasswordError::Length) }
+/// A name, and each word of it: of `anna.schmidt@example.org` "schmidt" alone is easy to guess, too.
+fn words(name: &str) -> Vec<String> {
+    let parts = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    [name].into_iter().chain(parts).map(str::to_owned).collect()
 }
 
 impl Passwords {
@@ -81,15 +119,21 @@ impl Passwords {
         Ok(Self { permits: Arc::new(Semaphore::new(cores)), dummy: dummy.into() })
     }
 
-    /// The PHC string of a new password.
+    /// The PHC string of a new password. It is refused where it is too short, too long, or easy to guess, also for those
+    /// who know what it is `about`: the admin's name.
+    pub async fn hash_new(&self, password: SecretString, about: &str) -> Result<String, PasswordError> {
+        let about = words(about);
+        self.run(move || check(&password, &about).and_then(|()| hash_now(&password))).await?
+    }
+
+    /// The PHC string of a password that is somebody's already.
     pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
-        check(&password)?;
         self.run(move || hash_now(&password)).await?
     }
 
     /// Checks a password against a PHC string.
     pub async fn verify(&self, password: SecretString, phc: String) -> Result<Verdict, PasswordError> {
-        if password.expose_secret().len() > 512 {
+        if password.expose_secret().len() > MAX_BYTES {
             return Ok(Verdict::Wrong);
         }
         self.run(move || verify_now(&password, &phc)).await
@@ -130,12 +174,57 @@ mod tests {
         assert_ne!(phc, passwords.hash("correct horse battery".into()).await.unwrap(), "the salt is random");
     }
 
+    #[tokio::test]
+    async fn one_password_is_right_in_whatever_form_a_keyboard_sends_it() {
+        let passwords = Passwords::new().unwrap();
+        let phc = passwords.hash_new("gr\u{fc}ne wiesen am fj\u{f6}rd".into(), "anna").await.unwrap();
+        let decomposed = "gru\u{308}ne wiesen am\u{a0}fjo\u{308}rd";
+        assert_eq!(passwords.verify(decomposed.into(), phc.clone()).await.unwrap(), Verdict::Right);
+        assert_eq!(passwords.verify("grune wiesen am fjord".into(), phc).await.unwrap(), Verdict::Wrong);
+        let raw = hasher().unwrap().hash_password(decomposed.as_bytes()).unwrap().to_string();
+        assert_eq!(passwords.verify(decomposed.into(), raw).await.unwrap(), Verdict::RightButOld);
+    }
+
+    fn checked(password: &str) -> Result<(), PasswordError> {
+        check(&SecretString::from(password), &words("anna.brightwater@example.org"))
+    }
+
     #[test]
     fn lengths_are_bounded_in_characters() {
-        for (password, good) in
-            [("e".repeat(11), false), ("é".repeat(12), true), ("é".repeat(128), true), ("e".repeat(129), false)]
+        let text = "q7Ж!é🦀".repeat(30);
+        for (characters, good) in [(11, false), (12, true), (128, true), (129, false)] {
+            let password: String = text.chars().take(characters).collect();
+            assert_eq!(!matches!(checked(&password), Err(PasswordError::Length)), good, "{password}");
+        }
+        // Two forms of as many characters: what is counted is what is hashed.
+        let decomposed = "e\u{301}".repeat(100);
+        assert!(!matches!(checked(&decomposed), Err(PasswordError::Length)));
+        // Characters that are mapped to nothing do not make it longer, and cannot be sent by the thousand.
+        assert!(matches!(checked(&format!("short{}", "\u{ad}".repeat(20))), Err(PasswordError::Length)));
+        assert!(matches!(checked(&"\u{ad}".repeat(300)), Err(PasswordError::Length)));
+    }
+
+    #[test]
+    fn what_everybody_tries_first_is_refused_in_words() {
+        for guessable in [
+            "password1234",
+            "P@ssword1234",
+            "123456789012",
+            "qwertyuiop[]",
+            "aaaaaaaaaaaaaaaa",
+            "abcabcabcabcabc",
+            "holdfast1234",
+            "holdfastholdfast",
+            "brightwater1",
+            "anna.brightwater@example.org",
+            "annabrightwater",
+        ] {
+            let Err(PasswordError::Guessable(why)) = checked(guessable) else { panic!("{guessable} was taken") };
+            assert!(why.ends_with('.') && !why.contains(guessable), "{guessable}: {why}");
+        }
+        for good in ["correct horse battery staple 7", "tungsten-violet-march", "k9#Vt!r2Lq0z", "grüne wiesen am fjord"]
         {
-            assert_eq!(check(&SecretString::from(password)).is_ok(), good);
+            assert!(checked(good).is_ok(), "{good}: {:?}", checked(good));
         }
     }
 }

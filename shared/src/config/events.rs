@@ -62,7 +62,8 @@ impl Events {
     }
 }
 
-fn ca_pem(s: &mut Section<'_>) -> Option<String> {
+/// The authorities of `ca_file`.
+pub(super) fn ca_pem(s: &mut Section<'_>) -> Option<String> {
     let path: std::path::PathBuf = s.optional("ca_file", "the path of a PEM file")?;
     match std::fs::read_to_string(&path) {
         Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(pem),

@@ -1,8 +1,14 @@
 //! Who may call what: every route of the router against every kind of caller (guarantees G1). A route that the table
 //! lacks fails the test, and so does a cell that is not as written.
 
+use std::collections::BTreeMap;
+
+use api::rbac::table::{self, Needs};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
+use ring::hmac;
 use serde_json::{Value, json};
+use shared::admin::Role;
 use support::{ADMIN_PASSWORD, Answer, App, Client, Database, stack};
 
 use super::cast::{self, Paper};
@@ -12,6 +18,35 @@ use super::cast::{self, Paper};
 const CALLERS: [&str; 7] = ["nobody", "viewer", "operator", "admin", "theirs", "global", "super"];
 
 pub(super) type Row = (&'static str, &'static str, [u16; 7]);
+
+/// Further callers, who are answered as one of [`CALLERS`] is, but for [`EXCEPTIONS`]. None of the first four has a token that is
+/// worth anything any more, whatever their roles; `roleless` may log in and has no role at all.
+const LIKE: &[(&str, &str)] = &[
+    ("forged", "nobody"),
+    ("expired", "nobody"),
+    ("revoked", "nobody"),
+    ("disabled", "nobody"),
+    ("roleless", "theirs"),
+    // An API token of the super, scoped to the role admin.
+    ("program", "global"),
+];
+
+/// Where a caller of [`LIKE`] is answered otherwise.
+const EXCEPTIONS: &[(&str, &str, &str, u16)] = &[
+    ("roleless", "get", "/v1/admins", 403),
+    ("roleless", "get", "/v1/admins/{id}", 403),
+    ("roleless", "get", "/v1/admins/{id}/roles", 403),
+    ("roleless", "post", "/v1/admins/{id}/roles", 403),
+    ("roleless", "delete", "/v1/admins/{id}/roles/{role}", 403),
+];
+
+/// What this caller is answered on this row.
+fn expected(caller: &str, (method, route, cells): &Row) -> u16 {
+    let excepted = EXCEPTIONS.iter().find(|(who, m, r, _)| (who, m, r) == (&caller, method, route));
+    let like = LIKE.iter().find(|(who, _)| *who == caller).map_or(caller, |(_, like)| *like);
+    let column = CALLERS.iter().position(|name| *name == like).unwrap();
+    excepted.map_or(cells[column], |(.., status)| *status)
+}
 
 /// What each caller is answered. `409`: permitted, and not possible while others refer to it.
 pub(super) const TABLE: &[Row] = &[
@@ -32,6 +67,17 @@ pub(super) const TABLE: &[Row] = &[
     ("post", "/v1/tokens", [401, 201, 201, 201, 201, 201, 201]),
     ("get", "/v1/tokens/{id}", [401, 404, 404, 404, 404, 404, 200]),
     ("delete", "/v1/tokens/{id}", [401, 404, 404, 404, 404, 404, 204]),
+    ("get", "/v1/admins", [401, 403, 403, 200, 200, 200, 200]),
+    ("post", "/v1/admins", [401, 403, 403, 403, 403, 403, 201]),
+    ("get", "/v1/admins/{id}", [401, 403, 403, 200, 404, 200, 200]),
+    ("patch", "/v1/admins/{id}", [401, 403, 403, 403, 403, 403, 200]),
+    ("delete", "/v1/admins/{id}", [401, 403, 403, 403, 403, 403, 204]),
+    ("post", "/v1/admins/{id}/password", [401, 403, 403, 403, 403, 403, 204]),
+    ("get", "/v1/admins/{id}/roles", [401, 403, 403, 200, 404, 200, 200]),
+    ("post", "/v1/admins/{id}/roles", [401, 403, 403, 200, 404, 200, 200]),
+    ("delete", "/v1/admins/{id}/roles/{role}", [401, 403, 403, 204, 404, 204, 204]),
+    // Permitted, and this installation has no identity service.
+    ("post", "/v1/platform-users", [401, 403, 403, 403, 403, 501, 501]),
     ("get", "/v1/services", [401, 200, 200, 200, 200, 200, 200]),
     ("post", "/v1/services", [401, 403, 403, 403, 403, 201, 201]),
     ("get", "/v1/services/{id}", [401, 200, 200, 200, 404, 200, 200]),
@@ -92,6 +138,34 @@ fn the_table_has_every_route_of_the_router_and_no_other() {
     }
 }
 
+#[test]
+fn the_table_says_what_the_page_of_permissions_says() {
+    for (method, path, cells) in TABLE {
+        let of = table::needs(method, path).unwrap_or_else(|| panic!("{method} {path}: rbac/table.rs lacks it"));
+        let cell = |caller: &str| cells[CALLERS.iter().position(|name| *name == caller).unwrap()];
+        let place = format!("{method} {path}: {of:?} {cells:?}");
+        match of {
+            Needs::Nothing => assert!(cells.iter().all(|cell| *cell == cells[0] && *cell != 401), "{place}"),
+            Needs::Login => {
+                assert!(cells[0] == 401 && cells[1..].iter().all(|cell| ![401, 403, 404].contains(cell)), "{place}");
+            }
+            Needs::Own(_) => {
+                assert!(cells[0] == 401 && cells[1..].iter().all(|cell| ![401, 403].contains(cell)), "{place}")
+            }
+            Needs::Of(permissions) => {
+                let (least, global) = (permissions[0].least(), table::is_global(permissions[0]));
+                assert_eq!(cells[0], 401, "{place}");
+                for (caller, role) in [("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)] {
+                    assert_eq!(cell(caller) != 403, !global && role >= least, "{caller}: {place}");
+                }
+                assert_eq!(cell("theirs") != 403, !global && Role::Admin >= least, "theirs: {place}");
+                assert_eq!(cell("global") != 403, Role::Admin >= least, "global: {place}");
+                assert!(![401, 403, 404].contains(&cell("super")), "super: {place}");
+            }
+        }
+    }
+}
+
 /// What is reached for: a service with a target, a save of it and an ended job.
 struct Things {
     service: String,
@@ -104,6 +178,9 @@ struct Things {
     /// Of the first admin, as is the token.
     session: String,
     token: String,
+    /// An admin with roles for the service, and another for whoever may delete one.
+    colleague: String,
+    leaver: String,
 }
 
 async fn things(app: &mut App, database: &Database) -> Things {
@@ -123,13 +200,21 @@ async fn things(app: &mut App, database: &Database) -> Things {
     let session = app.client.login("root", ADMIN_PASSWORD).await.get("/v1/auth/me").await.expect(200);
     let session = session["session_id"].as_str().unwrap().to_owned();
     let token = app.client.post("/v1/tokens", json!({ "name": "matrix", "role": "viewer" })).await.id();
-    Things { service, server, credential, target, save, job, group, session, token }
+    let admin = |name: &str| {
+        let role = |role: &str| json!({ "role": role, "service_id": service });
+        let roles = [role("viewer"), role("operator")];
+        app.client.post("/v1/admins", json!({ "name": name, "password": ADMIN_PASSWORD, "roles": roles }))
+    };
+    let (colleague, leaver) = (admin("colleague").await.id(), admin("leaver").await.id());
+    Things { service, server, credential, target, save, job, group, session, token, colleague, leaver }
 }
 
 impl Things {
-    fn path(&self, route: &str) -> String {
+    fn path(&self, method: &str, route: &str) -> String {
         let of = |prefix: &str| route.starts_with(prefix);
         let id = match () {
+            () if (method, route) == ("delete", "/v1/admins/{id}") => &self.leaver,
+            () if of("/v1/admins/") => &self.colleague,
             () if of("/v1/services/") => &self.service,
             () if of("/v1/servers/") => &self.server,
             () if of("/v1/credentials/") => &self.credential,
@@ -140,7 +225,12 @@ impl Things {
             () if of("/v1/tokens/") => &self.token,
             () => &self.job,
         };
-        route.replace("{id}", id).replace("{file}", "swagger-ui.css")
+        self.path_to(route, id)
+    }
+
+    fn path_to(&self, route: &str, id: &str) -> String {
+        let role = format!("viewer?service={}", self.service);
+        route.replace("{id}", id).replace("{role}", &role).replace("{file}", "swagger-ui.css")
     }
 
     /// A body that is right, so that nothing but the permission can refuse it.
@@ -150,6 +240,11 @@ impl Things {
             ("post", "/v1/auth/login") => json!({ "name": "root", "password": ADMIN_PASSWORD }),
             ("post", "/v1/auth/refresh") => json!({ "refresh_token": name }),
             ("post", "/v1/tokens") => json!({ "name": name, "role": "viewer" }),
+            ("post", "/v1/admins") => json!({ "name": name, "password": ADMIN_PASSWORD }),
+            ("post", "/v1/admins/{id}/password") => json!({ "password": ADMIN_PASSWORD }),
+            ("post", "/v1/admins/{id}/roles") => json!({ "role": "viewer", "service_id": self.service }),
+            ("patch", "/v1/admins/{id}") => json!({ "disabled": false }),
+            ("post", "/v1/platform-users") => json!({ "user_name": name, "email": "user@example.org" }),
             ("post", "/v1/saves/{id}/copies") => json!({ "store": "disk" }),
             ("post", "/v1/services") => json!({ "name": name }),
             ("post", "/v1/servers") => json!({ "name": name, "engine": "postgres", "host": "127.0.0.1" }),
@@ -184,55 +279,125 @@ async fn call(client: &Client, method: &str, path: &str, body: Option<Value>, id
         .await
 }
 
+/// A token like this one that ended a minute ago, signed with the right key.
+fn expired(app: &App, token: &str) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
+    claims["exp"] = (claims["iat"].as_i64().unwrap() - 60).into();
+    claims["iat"] = (claims["exp"].as_i64().unwrap() - 60).into();
+    claims["nbf"] = claims["iat"].clone();
+    let message = format!("{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let key = std::fs::read_to_string(app.dir.path().join("token.key")).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &URL_SAFE_NO_PAD.decode(key.trim()).unwrap());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes())))
+}
+
+/// Everybody who calls, in the order in which they do: those whom nobody knows first.
+async fn callers(app: &App, here: &str, theirs: &str) -> Vec<(&'static str, Client)> {
+    let good = app.client.login("root", ADMIN_PASSWORD).await;
+    let token = good.token.clone().unwrap();
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = app.client.with_token(&format!("{message}.{first}{}", &signature[1..]));
+    let expired = app.client.with_token(&expired(app, &token));
+    good.post("/v1/auth/logout", Value::Null).await.expect(204);
+    let disabled = cast::admin(app, "disabled", &[("super", None)]).await;
+    disabled.get("/v1/auth/me").await.expect(200);
+    app.execute("UPDATE admins SET disabled_at = now() WHERE name = 'disabled'").await;
+    let mut all = vec![
+        ("nobody", app.client.anonymous()),
+        ("forged", forged),
+        ("expired", expired),
+        ("revoked", good),
+        ("disabled", disabled),
+    ];
+    let here = Some(here);
+    let people: [(&str, &[(&str, Option<&str>)]); 7] = [
+        ("roleless", &[]),
+        ("viewer", &[("viewer", here)]),
+        ("operator", &[("operator", here)]),
+        ("admin", &[("admin", here)]),
+        ("theirs", &[("admin", Some(theirs))]),
+        ("global", &[("admin", None)]),
+        ("super", &[("super", None)]),
+    ];
+    for (name, roles) in people {
+        all.push((name, cast::admin(app, name, roles).await));
+    }
+    let of = &all.last().unwrap().1;
+    let token = of.post("/v1/tokens", json!({ "name": "program", "role": "admin" })).await.expect(201);
+    all.push(("program", of.with_token(token["token"].as_str().unwrap())));
+    let known: Vec<&str> = CALLERS.iter().copied().chain(LIKE.iter().map(|(name, _)| *name)).collect();
+    assert!(known.len() == all.len() && all.iter().all(|(name, _)| known.contains(name)), "a column has no caller");
+    all
+}
+
 #[tokio::test]
 async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_audited() {
     let database = Database::small().await;
     let mut app = App::spawn().await;
     let things = things(&mut app, &database).await;
     let theirs = Paper::create(&app.client).await;
-    let here = Some(things.service.as_str());
-    for (name, role, service) in [
-        ("viewer", "viewer", here),
-        ("operator", "operator", here),
-        ("admin", "admin", here),
-        ("theirs", "admin", Some(theirs.service.as_str())),
-        ("global", "admin", None),
-        ("super", "super", None),
-    ] {
-        cast::admin(&app, name, &[(role, service)]).await;
-    }
-    let mut wrong = Vec::new();
-    for (column, caller) in CALLERS.iter().enumerate() {
-        let nobody = app.client.anonymous();
-        let client = if *caller == "nobody" { nobody } else { app.client.login(caller, ADMIN_PASSWORD).await };
+    let (mut wrong, mut unknown) = (Vec::new(), 0);
+    for (caller, client) in callers(&app, &things.service, &theirs.service).await {
         // Logging out ends the session, so it comes last.
         let ends = |row: &&Row| row.1.starts_with("/v1/auth/logout");
         let (last, rest): (Vec<&Row>, Vec<&Row>) = TABLE.iter().partition(ends);
-        for row in rest.into_iter().chain(last) {
-            let (method, route, statuses) = row;
-            let again = ends(&row) && *caller != "nobody";
+        let rows: Vec<&Row> = rest.into_iter().chain(last).collect();
+        let id = |method: &str, route: &str| format!("cell-{caller}-{method}-{}", route.replace(['/', '{', '}'], "."));
+        let mut answers = Vec::new();
+        for row in rows {
+            let (method, route, _) = row;
+            let again = ends(&row) && !["nobody", "forged", "expired", "revoked", "disabled"].contains(&caller);
             let client = if again { app.client.login(caller, ADMIN_PASSWORD).await } else { client.clone() };
-            let path = things.path(route);
-            let id = format!("cell-{caller}-{method}-{}", route.replace(['/', '{', '}'], "."));
-            let answer = call(&client, method, &path, things.body(method, route), &id).await;
-            let (status, expected) = (answer.status.as_u16(), statuses[column]);
+            let path = things.path(method, route);
+            let answer = call(&client, method, &path, things.body(method, route), &id(method, route)).await;
+            let (status, expected) = (answer.status.as_u16(), expected(caller, row));
             if status != expected {
                 wrong.push(format!("{caller}: {method} {route}: {status} instead of {expected}: {}", answer.text));
             }
-            let sql = format!("SELECT outcome FROM audit WHERE request_id = '{id}'");
-            let audited: Vec<String> = app.values(&sql).await;
-            let outcome = match (status, *method) {
-                (401 | 403 | 404, _) => vec!["denied"],
-                (409, _) => vec!["failed"],
+            answers.push((*method, *route, status));
+        }
+        let sql = format!(
+            "SELECT concat_ws(' ', request_id, outcome, action) FROM audit WHERE request_id LIKE 'cell-{caller}-%'"
+        );
+        let mut audited: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for entry in app.values::<String>(&sql).await {
+            let parts: Vec<&str> = entry.split(' ').collect();
+            audited.entry(parts[0].to_owned()).or_default().push((parts[1].to_owned(), parts[2..].join(" ")));
+        }
+        for (method, route, status) in answers {
+            let entries = audited.remove(&id(method, route)).unwrap_or_default();
+            let outcome = match (status, method) {
+                // Of refused tokens no more than 60 a minute are.
+                (401, _) => {
+                    unknown += 1;
+                    continue;
+                }
+                (403 | 404, _) => vec!["denied"],
+                (409 | 501, _) => vec!["failed"],
                 // What leaves with everything in it is worth knowing of.
-                (_, "get") if *route == "/v1/audit/export" => vec!["allowed"],
+                (_, "get") if route == "/v1/audit/export" => vec!["allowed"],
                 (_, "get") => vec![],
                 _ => vec!["allowed"],
             };
-            if audited != outcome {
-                wrong.push(format!("{caller}: {method} {route}: {status} is audited as {audited:?}, not {outcome:?}"));
+            if entries.iter().map(|(outcome, _)| outcome).ne(&outcome) {
+                wrong.push(format!("{caller}: {method} {route}: {status} is audited as {entries:?}, not {outcome:?}"));
+            }
+            // What a refusal names is what the page of permissions names.
+            let needs = table::needs(method, route).unwrap_or(Needs::Nothing);
+            if let (403 | 404, Some((_, action))) = (status, entries.first())
+                && !needs.permissions().iter().any(|permission| permission.name() == action)
+                && !(route.starts_with("/v1/admins/") && action == "admin.read")
+            {
+                wrong.push(format!("{caller}: {method} {route}: refused for {action}, the page says {needs:?}"));
             }
         }
+    }
+    let sql = "SELECT count(*) FROM audit WHERE request_id LIKE 'cell-%' AND admin_id IS NULL AND outcome = 'denied'";
+    let audited = app.value::<i64>(sql).await;
+    if audited < unknown.min(60) {
+        wrong.push(format!("of {unknown} refused tokens {audited} are audited"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -249,14 +414,14 @@ async fn what_another_owns_is_as_if_it_were_not_there() {
         if statuses[4] != 404 {
             continue;
         }
-        let path = things.path(route);
+        let path = things.path(method, route);
         let hidden = call(&client, method, &path, things.body(method, route), "word-for-word").await;
-        let missing = route.replace("{id}", nowhere);
+        let missing = things.path_to(route, nowhere);
         let missing = call(&client, method, &missing, things.body(method, route), "word-for-word").await;
         assert_eq!((hidden.status, &hidden.text), (missing.status, &missing.text), "{method} {route}");
     }
     // Lists hold own rows alone, whatever is asked for.
-    for list in ["/v1/services", "/v1/targets", "/v1/saves", "/v1/jobs", "/v1/events"] {
+    for list in ["/v1/admins", "/v1/services", "/v1/targets", "/v1/saves", "/v1/jobs", "/v1/events"] {
         let answer = client.get(list).await;
         assert!(!answer.text.contains(&things.service) && !answer.text.contains("items"), "{list}: {}", answer.text);
         let all = app.client.get(list).await;
@@ -264,7 +429,7 @@ async fn what_another_owns_is_as_if_it_were_not_there() {
     }
     let own = client.get("/v1/targets").await.expect(200);
     assert_eq!((own.as_array().unwrap().len(), &own[0]["id"]), (1, &json!(theirs.target)));
-    for filter in ["targets?service", "saves?service", "jobs?service"] {
+    for filter in ["admins?service", "targets?service", "saves?service", "jobs?service"] {
         client.get(&format!("/v1/{filter}={}", things.service)).await.expect(404);
     }
     for filter in ["saves?target", "jobs?target"] {

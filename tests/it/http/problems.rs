@@ -8,7 +8,7 @@ use support::{ADMIN_PASSWORD, Answer, App, Client, Process, Proxy, stack};
 
 use super::{
     cast::{self, Paper},
-    raw,
+    platform, raw,
 };
 
 /// The types in the table of docs/api.md, with their statuses.
@@ -80,6 +80,8 @@ async fn every_kind_of_problem_happens_and_is_documented() {
     see(&post_raw(client, "/v1/services", Some("text/plain"), "{}").await);
     see(&client.post("/v1/services", json!({ "name": "-" })).await);
 
+    see(&platform::create(client).await);
+
     // Ours: a table that is not there.
     app.execute("ALTER TABLE services RENAME TO gone").await;
     let broken = client.get("/v1/services").await;
@@ -91,12 +93,23 @@ async fn every_kind_of_problem_happens_and_is_documented() {
     // The database's: cut off, and silent.
     let (proxy, through) = Proxy::before(&app.database_url()).await;
     let config = app.dir.path().join("api.toml");
-    let envs = [("HOLDFAST__DATABASE__URL", through.as_str()), ("HOLDFAST__HTTP__REQUEST_TIMEOUT_S", "2")];
+    let service = platform::Service::start().await;
+    let identity = service.url("http");
+    let envs = [
+        ("HOLDFAST__DATABASE__URL", through.as_str()),
+        ("HOLDFAST__HTTP__REQUEST_TIMEOUT_S", "2"),
+        ("HOLDFAST__PLATFORM__URL", identity.as_str()),
+        ("HOLDFAST__PLATFORM__TIMEOUT_S", "1"),
+    ];
     let args = ["--config", config.to_str().unwrap(), "serve"];
     let mut behind = Process::start("holdfast-api", &args, app.dir.path(), "api-behind", &envs);
     let listening = behind.says("listening").await;
     let behind = Client::new(format!("http://{}", listening["address"].as_str().unwrap()));
     let behind = behind.login("root", ADMIN_PASSWORD).await;
+    for status in ["500 Internal Server Error", "401 Unauthorized", "503 Service Unavailable"] {
+        service.play([platform::say(status, "retry-after: 60\r\n", "")]);
+        see(&platform::create(&behind).await);
+    }
     proxy.stall();
     see(&behind.get("/v1/services").await);
     proxy.cut();

@@ -20,8 +20,9 @@ use crate::{
     state::AppState,
 };
 
-const MAX_FAILURES: i64 = 10;
-const WINDOW_S: f64 = 900.0;
+/// Of one account from one address within the window: then it has to wait.
+pub(crate) const MAX_FAILURES: i64 = 10;
+pub(crate) const WINDOW_S: f64 = 900.0;
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 /// A name and a password.
@@ -78,8 +79,12 @@ pub async fn handle(
         _ => None,
     };
     let mut tx = state.pool.begin().await?;
+    // While the hash was computed the admin may have been disabled, or given another password.
+    if !admins::is_still(&mut tx, admin.id, admin.token_version).await? {
+        return Err(ApiError::BadCredentials);
+    }
     if let Some(hash) = rehashed {
-        admins::set_password_hash(&mut tx, admin.id, &hash).await?;
+        admins::rehash(&mut tx, admin.id, &admin.password_hash, &hash).await?;
     }
     sessions::clear_failures(&mut tx, &name, &context.address).await?;
     let session = SessionId::generate();

@@ -1,0 +1,20 @@
+//! `DELETE /v1/admins/{id}`: with roles, sessions and tokens. What the admin did stays in the audit log and with the jobs.
+
+use axum::http::StatusCode;
+use serde_json::json;
+use shared::{db::admins, id::AdminId};
+
+use super::{a_super_is_left, missing};
+use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
+
+pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<StatusCode, ApiError> {
+    let permission = Permission::AdminDelete;
+    call.authorize(permission, None)?;
+    let mut tx = call.begin().await?;
+    admins::lock_supers(&mut tx).await?;
+    let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
+    admins::delete(&mut tx, id).await?;
+    a_super_is_left(&mut tx).await?;
+    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,12 @@
+//! `GET /v1/admins/{id}`.
+
+use axum::Json;
+use shared::id::AdminId;
+
+use super::{Admin, seen};
+use crate::{call::Call, error::ApiError, extract::Path};
+
+pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<Json<Admin>, ApiError> {
+    let found = seen(&call, &mut *call.conn().await?, id).await?;
+    Ok(Json(found.into()))
+}

@@ -1,0 +1,45 @@
+//! `DELETE /v1/admins/{id}/roles/{role}?service=…`: takes a role away; without `service` the global one.
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use shared::{
+    admin::Role,
+    db::admins,
+    id::{AdminId, ServiceId},
+};
+
+use crate::{
+    audit::Change,
+    call::Call,
+    error::ApiError,
+    extract::Path,
+    rbac::Permission,
+    routes::admins::{a_super_is_left, seen},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Of {
+    /// The service that the role is for; absent: the global role.
+    service: Option<ServiceId>,
+}
+
+pub async fn handle(call: Call<Of>, Path((id, role)): Path<(AdminId, Role)>) -> Result<StatusCode, ApiError> {
+    let service = call.query.service;
+    let mut tx = call.begin().await?;
+    seen(&call, &mut tx, id).await?;
+    let permission = if service.is_some() { Permission::RoleRevoke } else { Permission::RoleGlobal };
+    call.authorize(permission, service)?;
+    if role == Role::Super {
+        admins::lock_supers(&mut tx).await?;
+    }
+    if !admins::revoke(&mut tx, id, role, service).await? {
+        return Err(ApiError::NotFound("role"));
+    }
+    if role == Role::Super {
+        a_super_is_left(&mut tx).await?;
+    }
+    call.commit(tx, Change::new(permission, id, service, json!({ "role": role, "service_id": service }))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

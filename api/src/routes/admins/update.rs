@@ -1,0 +1,58 @@
+//! `PATCH /v1/admins/{id}`: another name, or disabled and enabled again.
+
+use axum::Json as Answer;
+use serde::Deserialize;
+use serde_json::json;
+use shared::{
+    admin::AdminName,
+    db::{admins, sessions},
+    id::AdminId,
+};
+
+use super::{Admin, a_super_is_left, missing, taken};
+use crate::{
+    audit::Change,
+    call::Call,
+    error::{ApiError, OnConstraint},
+    extract::{Json, Path},
+    merge::Merge,
+    rbac::Permission,
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateAdmin {
+    name: Merge<AdminName>,
+    /// True ends every session at once; false lets the admin log in again.
+    disabled: Merge<bool>,
+}
+
+pub async fn handle(
+    call: Call,
+    Path(id): Path<AdminId>,
+    Json(body): Json<UpdateAdmin>,
+) -> Result<Answer<Admin>, ApiError> {
+    let permission = Permission::AdminUpdate;
+    call.authorize(permission, None)?;
+    let (name, disabled) = (body.name.new_value(), body.disabled.new_value().copied());
+    let mut tx = call.begin().await?;
+    if disabled == Some(true) {
+        admins::lock_supers(&mut tx).await?;
+    }
+    let before = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
+    admins::update(&mut tx, id, name, disabled).await.on_constraint("admins_name_key", taken)?;
+    if disabled == Some(true) {
+        sessions::revoke_all(&mut tx, id).await?;
+        a_super_is_left(&mut tx).await?;
+    }
+    let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
+    let grants = admins::grants(&mut tx, &[id]).await?;
+    let detail = json!({
+        "name": name,
+        "name_before": before.name,
+        "disabled": disabled,
+        "disabled_before": before.disabled_at.is_some(),
+    });
+    call.commit(tx, Change::new(permission, id, None, detail)).await?;
+    Ok(Answer((row, grants).into()))
+}
