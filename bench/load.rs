@@ -100,12 +100,14 @@ fn request(token: &str, address: &str, line: &str) -> Result<Request, Error> {
     let value: Value = serde_json::from_str(line)?;
     let text = |name: &str| value[name].as_str().unwrap_or_default();
     let body = if value["body"].is_null() { String::new() } else { value["body"].to_string() };
-    let mut bytes =
+    let head =
         format!("{} {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n", text("method"), text("path"));
-    if !body.is_empty() {
-        bytes += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    }
-    Ok(Request { label: text("label").to_owned(), bytes: (bytes + "\r\n" + &body).into_bytes() })
+    let of_body = if body.is_empty() {
+        String::new()
+    } else {
+        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
+    };
+    Ok(Request { label: text("label").to_owned(), bytes: format!("{head}{of_body}\r\n{body}").into_bytes() })
 }
 
 /// The time below which this share of the sorted times lies, in milliseconds.

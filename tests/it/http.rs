@@ -4,12 +4,17 @@
 mod admin_id;
 mod api_tokens;
 mod audit;
-mod cast;
+
+pub(crate) mod cast;
 mod config;
+mod cors;
 pub(crate) mod docs;
+mod etag;
 mod groups;
 mod health;
+mod idempotency;
 mod jobs;
+mod limits;
 mod lists;
 mod login;
 mod login_time;

@@ -13,7 +13,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use super::Save;
+use super::{Save, get::whole};
 use crate::{
     audit::{Change, difference},
     call::Call,
@@ -40,6 +40,7 @@ pub struct UpdateSave {
     /// Why the save is not to be used; with `valid: false` alone. At most 500 characters.
     invalid_reason: Merge<String>,
     /// When it may be deleted; null: never by itself. It asks for the role that deletes.
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Merge<Option<DateTime<Utc>>>,
 }
 
@@ -103,6 +104,9 @@ pub async fn handle(
     }
     if matches!(row.state, SaveState::Deleting | SaveState::Deleted) {
         return Err(ApiError::Conflict(format!("the save is {}", row.state)));
+    }
+    if call.is_conditional() {
+        call.check_match(&whole(&mut tx, row.clone()).await?)?;
     }
     let before = Save::from(row.clone());
     if let Some(&valid) = body.valid.new_value() {
