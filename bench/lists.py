@@ -31,7 +31,7 @@ INSERT INTO services (id, name) SELECT gen_random_uuid(), 'service-' || lpad(n::
 INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, stores, worker_group, last_version)
 SELECT gen_random_uuid(), s.id, (SELECT id FROM servers), 'target-' || n, 'd', (SELECT id FROM credentials), '{{disk}}', 'elsewhere', {saves}
 FROM services s, generate_series(1, {each}) n;
-CREATE TEMP TABLE place AS SELECT row_number() OVER (ORDER BY id) - 1 AS n, id, service_id FROM targets;
+CREATE TEMP TABLE place AS SELECT row_number() OVER (ORDER BY id) - 1 AS place, id, service_id FROM targets;
 CREATE FUNCTION pg_temp.id(ms bigint) RETURNS uuid LANGUAGE sql AS
 $$ SELECT (lpad(to_hex(ms), 12, '0') || '7' || substr(r, 1, 3) || '8' || substr(r, 4, 15))::uuid FROM (SELECT md5(random()::text) AS r) one $$;
 INSERT INTO saves (id, target_id, service_id, version, state, scope, origin, mode, required_copies, manifest, available_at, valid, suspicious,
@@ -40,12 +40,12 @@ SELECT pg_temp.id(extract(epoch FROM at)::bigint * 1000), p.id, p.service_id, n 
     CASE WHEN n % 211 = 0 THEN 'failed' WHEN n % 3 = 0 THEN 'deleted' ELSE 'available' END, 'full',
     CASE WHEN n % 97 = 0 THEN 'manual' ELSE 'schedule' END, 'all', 1, '{{}}', at, n % 307 <> 0, n % 1009 = 0, n % 2003 = 0, 1000000, 100000, at
 FROM (SELECT n, now() - make_interval(secs => 10.0 * ({saves} - n)) AS at FROM generate_series(0, {saves} - 1) n) one
-JOIN place p ON p.n = one.n % {targets};
+JOIN place p ON p.place = one.n % {targets};
 INSERT INTO jobs (id, kind, state, payload, service_id, target_id, worker_group, created_at, started_at, finished_at, attempt)
 SELECT pg_temp.id(extract(epoch FROM at)::bigint * 1000), CASE WHEN n % 50 = 0 THEN 'restore' ELSE 'backup' END,
     CASE WHEN n % 211 = 0 THEN 'failed' ELSE 'succeeded' END, '{{}}', p.service_id, p.id, 'elsewhere', at, at, at, 1
 FROM (SELECT n, now() - make_interval(secs => 50.0 * ({saves} / 5 - n)) AS at FROM generate_series(0, {saves} / 5 - 1) n) one
-JOIN place p ON p.n = one.n % {targets};
+JOIN place p ON p.place = one.n % {targets};
 INSERT INTO save_counts (service_id, target_id, state, valid, suspicious, saves, stored_bytes, settled)
 SELECT service_id, target_id, state, valid, suspicious, count(*), coalesce(sum(stored_bytes), 0), true FROM saves GROUP BY 1, 2, 3, 4, 5;
 INSERT INTO job_counts (service_id, target_id, kind, state, jobs, settled)
@@ -86,7 +86,9 @@ class Api:
     def sql(self, text):
         url = urllib.parse.urlsplit(setting("META_SUPER_URL"))._replace(path=f"/{self.holdfast.name}").geturl()
         command = [self.holdfast.target.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", url]
-        done = subprocess.run(command, input=text, env=self.holdfast.target.env, text=True, check=True, capture_output=True)
+        done = subprocess.run(command, input=text, env=self.holdfast.target.env, text=True, check=False, capture_output=True)
+        if done.returncode:
+            raise SystemExit(f"bench: psql failed: {done.stderr.strip()}")
         return done.stdout.split()
 
     def seed(self):
@@ -139,9 +141,10 @@ class Api:
         seconds = 10
         while True:
             found = self.send(turn, 1, seconds)
-            if min(one["n"] for one in found["labels"].values()) >= 300 or seconds >= 300:
+            least = min(one["n"] for one in found["labels"].values())
+            if least >= 300 or seconds >= 300:
                 return found
-            seconds *= 2
+            seconds = min(300, round(seconds * 1.15 * 300 / least) + 1)
 
     def enqueues(self):
         return [{"label": "enqueue", "method": "POST", "path": f"/v1/targets/{one}/backups", "body": {"note": "bench"}} for one in self.targets]
