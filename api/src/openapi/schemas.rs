@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Types of answers that leave members out: an absent one says that there is none.
-const WITH_GAPS: [&str; 10] = [
+const WITH_GAPS: [&str; 11] = [
     "Dependencies",
     "InventoryEntry",
     "InventoryRest",
@@ -11,6 +11,7 @@ const WITH_GAPS: [&str; 10] = [
     "JobProblem",
     "Manifest",
     "ManifestObject",
+    "MongoAddress",
     "Problem",
     "ReportLine",
     "ServerAddress",
