@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use support::{ADMIN_PASSWORD, Answer, App, Client, Process, wait::within};
 use uuid::Uuid;
 
+/// What is said of the file, and how it comes to that.
+type Damage<'a> = (&'static str, &'a dyn Fn(&Guarded));
+
 /// What is promised of a change.
 const PROMISE: Duration = Duration::from_secs(5);
 
@@ -138,7 +141,7 @@ async fn a_file_that_cannot_be_used_admits_nobody_and_says_so() {
     let app = App::spawn().await;
     let id = Uuid::new_v4().to_string();
     let mut api = Guarded::start(&app, &id).await;
-    let damages: [(&str, &dyn Fn(&Guarded)); 5] = [
+    let damages: [Damage<'_>; 5] = [
         ("No such file", &|api| std::fs::remove_file(&api.file).unwrap()),
         ("no UUID", &|api| api.replace("")),
         ("no UUID", &|api| api.replace("# all are gone\n")),

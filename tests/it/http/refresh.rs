@@ -202,13 +202,14 @@ async fn sessions_are_listed_ended_one_by_one_and_all_at_once() {
     let answer = mine.get("/v1/auth/sessions?limit=2").await;
     assert_eq!(answer.header("x-total-count"), Some("3"));
     assert!(answer.header("link").unwrap().contains("rel=\"next\""));
-    let list = answer.expect(200);
-    let row =
-        |id: &str| list.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{list:#}"));
+    let listed = answer.expect(200);
+    let row = |id: &str| {
+        listed.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{listed:#}"))
+    };
     assert_eq!((row(&my_id)["current"].as_bool(), row(&lost_id)["current"].as_bool()), (Some(true), Some(false)));
-    assert!(row(&my_id)["refreshed_at"].is_string() && row(&lost_id)["refreshed_at"].is_null(), "{list:#}");
+    assert!(row(&my_id)["refreshed_at"].is_string() && row(&lost_id)["refreshed_at"].is_null(), "{listed:#}");
     assert_eq!(row(&lost_id)["address"], "127.0.0.1");
-    assert!(!list.to_string().contains(&viewer_id));
+    assert!(!listed.to_string().contains(&viewer_id));
 
     mine.delete(&format!("/v1/auth/sessions/{lost_id}")).await.expect(204);
     lost.get("/v1/auth/me").await.expect(401);
@@ -224,8 +225,8 @@ async fn sessions_are_listed_ended_one_by_one_and_all_at_once() {
     let root = text(&mine.get("/v1/auth/me").await.expect(200), "id").to_owned();
     viewer.get(&format!("/v1/auth/sessions?admin={root}")).await.expect(403);
     let viewers = text(&viewer.get("/v1/auth/me").await.expect(200), "id").to_owned();
-    let list = mine.get(&format!("/v1/auth/sessions?admin={viewers}")).await.expect(200);
-    assert_eq!((list.as_array().unwrap().len(), &list[0]["id"]), (1, &json!(viewer_id)));
+    let listed = mine.get(&format!("/v1/auth/sessions?admin={viewers}")).await.expect(200);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &json!(viewer_id)));
     mine.delete(&format!("/v1/auth/sessions/{viewer_id}")).await.expect(204);
     viewer.get("/v1/auth/me").await.expect(401);
 
