@@ -1,9 +1,9 @@
 //! The control API through its real door: a process, its database, and HTTP as anybody sends it (guarantees G, §4).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
-mod audit;
 mod admin_id;
 mod api_tokens;
+mod audit;
 mod cast;
 mod config;
 pub(crate) mod docs;

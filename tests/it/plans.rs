@@ -160,7 +160,8 @@ async fn a_page_of_saves_reads_little_more_than_it_shows() {
     ] {
         let answer = app.client.get(&format!("/v1/saves?{query}")).await;
         assert_eq!(answer.header("x-total-count"), Some("60000"), "{query}: {}", answer.text);
-        let shown: Vec<&str> = answer.body.as_array().unwrap().iter().map(|save| save["id"].as_str().unwrap()).collect();
+        let shown: Vec<&str> =
+            answer.body.as_array().unwrap().iter().map(|save| save["id"].as_str().unwrap()).collect();
         assert_eq!(shown, app.values::<String>(&format!("SELECT id::text FROM saves {sql}")).await, "{query}");
     }
 }

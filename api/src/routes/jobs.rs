@@ -154,6 +154,8 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }
+        | EnqueueError::NotRepeatable(_)
+        | EnqueueError::TargetBusy(_)
         | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
         EnqueueError::StoreUnknown { .. } | EnqueueError::CopyMissing { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];
@@ -180,7 +182,7 @@ async fn find<Q>(call: &Call<Q>, id: JobId, permission: Permission) -> Result<Jo
 }
 
 /// The job when it has ended, or as it stands when the time is up. No connection is held meanwhile.
-async fn wait_for(state: &AppState, id: JobId, wait: Duration) -> Result<JobRow, ApiError> {
+pub(crate) async fn wait_for(state: &AppState, id: JobId, wait: Duration) -> Result<JobRow, ApiError> {
     let until = Instant::now() + wait;
     // Before the first look, so that an end between look and wait is heard.
     let mut ended = state.ended.subscribe();
