@@ -55,6 +55,8 @@ permissions! {
     TargetRead "target.read" of target: Viewer,
     TargetUpdate "target.update" of target: Admin,
     TargetDelete "target.delete" of target: Admin,
+    // Foreign bytes become what a restore may take.
+    SaveImport "save.import" of target: Admin,
     TargetProbe "target.probe" of target: Operator,
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,

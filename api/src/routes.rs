@@ -91,6 +91,7 @@ routes! {
     delete "/v1/targets/{id}"            targets::delete;
     post   "/v1/targets/{id}/probe"      targets::probe;
     post   "/v1/targets/{id}/backups"    targets::backups;
+    post   "/v1/targets/{id}/import"     targets::import;
     get    "/v1/saves"                   saves::list;
     get    "/v1/saves/report"            saves::report;
     get    "/v1/saves/{id}"              saves::get;

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::Response,
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom, SystemRandom},
@@ -86,6 +86,38 @@ impl Workers {
     /// How long either side of a transfer may be silent.
     pub fn stall(&self) -> Duration {
         self.stall
+    }
+
+    /// Shows the ticket to the first of these workers that answers at all, with what the caller sends. What became of it, the
+    /// ticket's row says: an answer may be lost where a body is not wanted any more.
+    pub async fn bring(
+        &self,
+        carriers: &[Carrier],
+        ticket: &Fresh,
+        encoding: Option<&'static str>,
+        body: reqwest::Body,
+        request_id: &str,
+    ) -> Result<(), ApiError> {
+        let mut found = None;
+        // The body can be sent but once.
+        for carrier in carriers {
+            let asked = self.http.get(format!("{}/healthz", carrier.url)).timeout(CONNECT).send().await;
+            if asked.is_ok_and(|answer| answer.status().is_success()) {
+                found = Some(carrier);
+                break;
+            }
+            tracing::warn!(worker.name = carrier.name, "a worker does not answer");
+        }
+        let carrier = found.ok_or_else(unreached)?;
+        let url = format!("{}/transfer/{}", carrier.url, ticket.shown.expose_secret());
+        let mut request = self.http.post(url).header("x-request-id", request_id).body(body);
+        if let Some(encoding) = encoding {
+            request = request.header(header::CONTENT_ENCODING, encoding);
+        }
+        if let Err(error) = request.send().await {
+            tracing::warn!(worker.name = carrier.name, error = %Causes(&error.without_url()), "a worker gave no answer to an upload");
+        }
+        Ok(())
     }
 
     /// Shows the ticket to the first of these workers that takes the connection, and asks it for the bytes.
@@ -240,4 +272,81 @@ pub fn pass(
         Sent { bytes, how }
     };
     (Body::from_stream(body), work)
+}
+
+/// How a caller's body came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    Whole,
+    /// The caller went away.
+    Broken,
+    /// Nothing came for too long.
+    Stalled,
+    /// More came than is taken.
+    TooLarge,
+    /// The worker had seen enough.
+    Unwanted,
+    /// This process stops.
+    Stopped,
+}
+
+/// What is read of a body that nobody wants, so that a caller who still sends hears the answer.
+const DRAIN_BYTES: u64 = 64 << 20;
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The body for the worker, and the work that fills it, which answers how many bytes came and how that ended. A body that does
+/// not come whole ends with an error there.
+pub fn take(
+    body: Body,
+    limit: u64,
+    stall: Duration,
+    stop: CancellationToken,
+) -> (reqwest::Body, impl Future<Output = (u64, Came)> + Send + 'static) {
+    let (to, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
+    let stream = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    let work = async move {
+        let (mut pieces, mut bytes) = (body.into_data_stream(), 0);
+        let came = loop {
+            let next = tokio::select! {
+                () = stop.cancelled() => break Came::Stopped,
+                () = to.closed() => break Came::Unwanted,
+                next = timeout(stall, pieces.next()) => next,
+            };
+            let piece = match next {
+                Err(_) => break Came::Stalled,
+                Ok(None) => break Came::Whole,
+                Ok(Some(Err(_))) => break Came::Broken,
+                Ok(Some(Ok(piece))) => piece,
+            };
+            bytes += piece.len() as u64;
+            if bytes > limit {
+                break Came::TooLarge;
+            }
+            let given = tokio::select! {
+                () = stop.cancelled() => break Came::Stopped,
+                given = to.send(Ok(piece)) => given,
+            };
+            if given.is_err() {
+                break Came::Unwanted;
+            }
+        };
+        if !matches!(came, Came::Whole | Came::Unwanted) {
+            // Without this the worker would take the end for the end.
+            timeout(stall, to.send(Err(io::Error::other("the upload broke off")))).await.ok();
+        }
+        drop(to);
+        if matches!(came, Came::Unwanted | Came::TooLarge) {
+            tokio::spawn(timeout(DRAIN, async move {
+                let mut left = DRAIN_BYTES;
+                while let Some(Ok(piece)) = pieces.next().await {
+                    left = left.saturating_sub(piece.len() as u64);
+                    if left == 0 {
+                        break;
+                    }
+                }
+            }));
+        }
+        (bytes, came)
+    };
+    (reqwest::Body::wrap_stream(stream), work)
 }

@@ -3,6 +3,7 @@
 mod copy;
 mod delete;
 mod gc;
+mod import;
 mod preflight;
 mod restore;
 mod verify;
@@ -15,6 +16,7 @@ pub use self::{
     copy::copy,
     delete::{Deletion, delete},
     gc::{GcRequest, gc},
+    import::{ImportRequest, import},
     preflight::preflight,
     restore::{Place, Replace, RestoreRequest, expire, restore, undo},
     verify::verify,
@@ -61,6 +63,10 @@ pub enum EnqueueError {
     JobMissing(JobId),
     #[error("job {id} is {}: only a job that failed or was cancelled can be retried", state.as_str())]
     NotRetryable { id: JobId, state: JobState },
+    #[error("the bytes of import {0} came with its request and are gone: send them again")]
+    NotRepeatable(JobId),
+    #[error("another job works on target {0}: wait for its end or cancel it")]
+    TargetBusy(TargetId),
     #[error("nothing that this job put aside is kept any more")]
     NothingKept,
     #[error("store {store:?} is not one of the target's stores ({known})")]
@@ -255,6 +261,7 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
         Payload::Copy(job) => copy(tx, job.save_id, job.store, &asked).await?,
         Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
         Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
+        Payload::Import(_) => return Err(EnqueueError::NotRepeatable(id)),
         Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,
     };
     jobs::set_retry_of(tx, new, id).await?;

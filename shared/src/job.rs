@@ -5,6 +5,7 @@ mod copy;
 mod delete;
 mod expire;
 mod gc;
+mod import;
 mod journal;
 mod part;
 mod preflight;
@@ -20,6 +21,7 @@ pub use copy::CopyJob;
 pub use delete::DeleteJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
+pub use import::ImportJob;
 pub use journal::{Journal, Move, Placed, Renames, Step, Swap, View, Waiting};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
@@ -42,6 +44,7 @@ pub enum Payload {
     Gc(GcJob),
     Verify(VerifyJob),
     Copy(CopyJob),
+    Import(ImportJob),
 }
 
 impl Payload {
@@ -59,6 +62,7 @@ impl Payload {
             Self::Gc(_) => "gc",
             Self::Verify(_) => "verify",
             Self::Copy(_) => "copy",
+            Self::Import(_) => "import",
         }
     }
 }

@@ -4,7 +4,6 @@
 mod admin_id;
 mod api_tokens;
 mod audit;
-
 mod admins;
 pub(crate) mod cast;
 mod config;

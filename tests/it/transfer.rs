@@ -3,6 +3,7 @@
 
 mod broken;
 mod content;
+mod import;
 mod tickets;
 
 use reqwest::{Method, Response};

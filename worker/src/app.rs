@@ -82,13 +82,14 @@ impl App {
         // At once, so that whoever is told that the worker has started is not told of none.
         workers::seen(&mut *pool.acquire().await?, &me).await?;
 
-        Dispatch::new(Arc::clone(&ctx), shutdown.clone(), name).start(hints);
+        let dispatch = Dispatch::new(Arc::clone(&ctx), shutdown.clone(), name);
+        dispatch.start(hints);
         // Neither is waited for: sweeping and health go on until the last job is done.
         shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
         event::start(config, installation, &shutdown);
         inspect(&ctx, &shutdown);
         tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %address, "worker started");
-        let port = Port { ctx: Arc::clone(&ctx), shutdown: shutdown.clone() };
+        let port = Port { ctx: Arc::clone(&ctx), shutdown: shutdown.clone(), dispatch };
         shutdown.tasks().spawn(async move {
             if let Err(error) = port.serve(listener).await {
                 tracing::error!(error = %shared::telemetry::Causes(&error), "the health port failed");

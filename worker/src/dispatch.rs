@@ -15,6 +15,7 @@ use shared::{
     db::{
         self,
         claim::{self, Fence},
+        jobs::JobRow,
     },
     id::JobId,
     queue::{Hint, QUEUE},
@@ -22,7 +23,7 @@ use shared::{
 };
 use sqlx::PgPool;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
@@ -30,6 +31,7 @@ use crate::{
     context::Context,
     lease::{Lease, Stop},
     runner,
+    transfer::upload::Upload,
 };
 
 /// After a failure that is likely to last a moment.
@@ -91,7 +93,7 @@ impl Dispatch {
                         let this = Arc::clone(&self);
                         self.shutdown.tasks().spawn(async move {
                             let (id, hard) = (row.id, this.shutdown.hard().clone());
-                            runner::run(Arc::clone(&this.ctx), lease, row, claimed, hard).await;
+                            runner::run(Arc::clone(&this.ctx), lease, row, claimed, hard, None).await;
                             this.running().remove(&id);
                             drop(slot);
                             this.bell.notify_one();
@@ -106,6 +108,27 @@ impl Dispatch {
                 }
             }
         }
+    }
+
+    /// What leases call this worker.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A free slot, waited for so long at most.
+    pub async fn slot(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(patience, Arc::clone(&self.slots).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Runs a job that was claimed here for an upload, to its end. `claimed` is an instant before that.
+    pub async fn carry(&self, row: JobRow, claimed: Instant, upload: Upload, slot: OwnedSemaphorePermit) {
+        let lease = Arc::new(Lease::new(Fence { job: row.id, epoch: row.epoch }));
+        self.running().insert(row.id, Arc::clone(&lease));
+        let (id, hard) = (row.id, self.shutdown.hard().clone());
+        runner::run(Arc::clone(&self.ctx), lease, row, claimed, hard, Some(upload)).await;
+        self.running().remove(&id);
+        drop(slot);
+        self.bell.notify_one();
     }
 
     /// Hears apalis' hints. Full workers pass them on, so that an idle one looks at once.

@@ -9,6 +9,7 @@ mod exchange;
 pub mod expire;
 pub mod gc;
 mod heads;
+pub mod import;
 mod mongo;
 pub mod preflight;
 pub mod probe;
@@ -34,7 +35,7 @@ use shared::{
 
 pub use error::{JobError, chain};
 
-use crate::{context::Context, lease::Lease, stream::Progress};
+use crate::{context::Context, lease::Lease, stream::Progress, transfer::upload::Upload};
 
 /// What a handler runs with: the worker's context, its own lease, and where it shows how far it is.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Job {
     stream: Arc<Mutex<Option<Streaming>>>,
     /// Whether the journal is written, or was by an earlier attempt.
     committing: Arc<AtomicBool>,
+    /// What came with the request that the job is for.
+    upload: Arc<Mutex<Option<Upload>>>,
 }
 
 /// A stream that runs, and what its end is expected to be.
@@ -102,8 +105,13 @@ impl Done {
 }
 
 impl Job {
-    pub fn new(ctx: Arc<Context>, lease: Arc<Lease>) -> Self {
-        Self { ctx, lease, stream: Arc::default(), committing: Arc::default() }
+    pub fn new(ctx: Arc<Context>, lease: Arc<Lease>, upload: Option<Upload>) -> Self {
+        Self { ctx, lease, stream: Arc::default(), committing: Arc::default(), upload: Arc::new(Mutex::new(upload)) }
+    }
+
+    /// What came with the request; once.
+    fn take_upload(&self) -> Option<Upload> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Names what is done now; ends the job when the lease is lost.
@@ -199,5 +207,6 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Gc(payload) => gc::run(job, payload).await,
         Payload::Verify(payload) => verify::run(job, payload).await,
         Payload::Copy(payload) => copy::run(job, payload).await,
+        Payload::Import(payload) => import::run(job, payload).await,
     }
 }

@@ -2,6 +2,7 @@
 //! that knows axum.
 
 mod content;
+mod import;
 
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use axum::{
 use serde_json::{Value, json};
 use shared::{db::migrate, job::Problem, shutdown::Shutdown, telemetry::Causes};
 
-use crate::{context::Context, transfer::TransferError};
+use crate::{context::Context, dispatch::Dispatch, transfer::TransferError};
 
 /// What every answer needs. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Port {
     pub ctx: Arc<Context>,
     pub shutdown: Shutdown,
+    pub dispatch: Arc<Dispatch>,
 }
 
 impl Port {
@@ -31,7 +33,7 @@ impl Port {
         let router = Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(ready))
-            .route("/transfer/{ticket}", get(content::handle))
+            .route("/transfer/{ticket}", get(content::handle).post(import::handle))
             .with_state(self);
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await
     }

@@ -22,6 +22,7 @@ use crate::{
     handler::{self, Done, Job, JobError},
     lease::{Lease, Rhythm, Stop},
     record,
+    transfer::upload::Upload,
 };
 
 /// How often progress is written and time-outs are looked at.
@@ -29,14 +30,24 @@ const TICK: Duration = Duration::from_secs(1);
 /// A stopped handler ends its children and takes its bytes away within this time, or is let go of.
 const WIND_DOWN: Duration = Duration::from_mins(1);
 
-/// Runs a claimed job to its end. `claimed` is an instant before the claim was sent.
-pub async fn run(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Instant, hard: CancellationToken) {
+/// Runs a claimed job to its end. `claimed` is an instant before the claim was sent; `upload` came with the request that the
+/// job is for.
+pub async fn run(
+    ctx: Arc<Context>,
+    lease: Arc<Lease>,
+    row: JobRow,
+    claimed: Instant,
+    hard: CancellationToken,
+    upload: Option<Upload>,
+) {
     let span = info_span!("worker.job.run", job.id = %row.id, job.kind = %row.kind, job.attempt = row.attempt, job.epoch = row.epoch,
         trace.id = row.trace_id.as_deref().unwrap_or_default());
-    attempt(ctx, lease, row, claimed, hard).instrument(span).await;
+    let job = Job::new(ctx, lease, upload);
+    attempt(job, row, claimed, hard).instrument(span).await;
 }
 
-async fn attempt(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Instant, hard: CancellationToken) {
+async fn attempt(job: Job, row: JobRow, claimed: Instant, hard: CancellationToken) {
+    let (ctx, lease) = (Arc::clone(&job.ctx), Arc::clone(&job.lease));
     let rhythm = Rhythm { lease: ctx.settings.lease, beat: ctx.settings.beat };
     let beat = tokio::spawn({
         let (ctx, lease) = (Arc::clone(&ctx), Arc::clone(&lease));
@@ -44,7 +55,6 @@ async fn attempt(ctx: Arc<Context>, lease: Arc<Lease>, row: JobRow, claimed: Ins
     });
     tracing::info!("job started");
     let payload = row.decode();
-    let job = Job::new(Arc::clone(&ctx), Arc::clone(&lease));
     let worked = match &payload {
         Err(error) => Err(JobError::Abort(sweep::unreadable(&row, &error.to_string()))),
         Ok(payload) => work(&job, payload, &row, &hard).await,

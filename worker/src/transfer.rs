@@ -2,9 +2,11 @@
 //! written for. `port.rs` speaks HTTP; what flows is made here.
 
 pub mod content;
+pub mod import;
 mod layout;
 pub mod range;
 mod sending;
+pub mod upload;
 
 use shared::{
     db::{

@@ -180,6 +180,8 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }
+        | EnqueueError::NotRepeatable(_)
+        | EnqueueError::TargetBusy(_)
         | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
         EnqueueError::StoreUnknown { .. } | EnqueueError::CopyMissing { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];

@@ -4,6 +4,7 @@ pub mod backups;
 pub mod create;
 pub mod delete;
 pub mod get;
+pub mod import;
 pub mod list;
 pub mod probe;
 pub mod update;

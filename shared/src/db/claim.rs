@@ -94,6 +94,30 @@ async fn claim_once(
     Ok(Some(row))
 }
 
+/// Claims this very job, which was queued in the same transaction for what the caller holds. `None`: a job with a journal
+/// has to be looked at first. Where another one runs under the same exclusive key, the unique index answers.
+pub async fn take(tx: &mut PgConnection, id: JobId, owner: &str, lease: Duration) -> Result<Option<JobRow>, DbError> {
+    let taken = sqlx::query_scalar!(
+        "UPDATE jobs j SET state = 'running', phase = 'starting', attempt = attempt + 1, epoch = epoch + 1,
+             lease_owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp()
+         WHERE j.id = $1 AND j.state = 'queued' AND NOT EXISTS (
+             SELECT 1 FROM jobs r WHERE r.state = 'queued' AND r.journal IS NOT NULL
+               AND r.exclusive_key = j.exclusive_key AND r.id <> j.id)
+         RETURNING j.id",
+        id.0,
+        owner,
+        lease.as_secs_f64()
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(id) = taken else { return Ok(None) };
+    let row = jobs::get(tx, id).await?;
+    if let Some(job) = &row {
+        outbox::insert(tx, &finish::job_event(job)).await?;
+    }
+    Ok(row)
+}
+
 /// Prolongs the lease, and learns whether the job is to be cancelled.
 pub async fn beat(conn: &mut PgConnection, fence: Fence, lease: Duration) -> Result<Beat, DbError> {
     let cancel = sqlx::query_scalar!(

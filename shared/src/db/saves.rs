@@ -157,6 +157,12 @@ pub async fn set_life(conn: &mut PgConnection, save: SaveId, seconds: f64) -> Re
     ensure_rows("saves", &done, 1)
 }
 
+/// What the save is nobody known here can vouch for: restoring it asks for more.
+pub async fn distrust(conn: &mut PgConnection, save: SaveId) -> Result<(), DbError> {
+    let done = sqlx::query!("UPDATE saves SET trusted = false WHERE id = $1", save.0).execute(conn).await?;
+    ensure_rows("saves", &done, 1)
+}
+
 /// Names the job that makes the save: written after the job, in the same transaction.
 pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Result<(), DbError> {
     let done = sqlx::query!("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'", save.0, job.0)

@@ -151,11 +151,11 @@ pub async fn is_fetched(conn: &mut PgConnection, save: SaveId) -> Result<bool, D
     .await?)
 }
 
-/// Removes tickets that are over: an hour after they could have been used, unless bytes still flow.
+/// Removes tickets that are over. Those of uploads stay for as long as one may last: its end is looked up by them.
 pub async fn prune(conn: &mut PgConnection) -> Result<(), DbError> {
     sqlx::query!(
-        "DELETE FROM transfers WHERE expires_at < clock_timestamp() - interval '1 hour'
-           AND (busy_until IS NULL OR busy_until < clock_timestamp() - interval '1 hour')"
+        "DELETE FROM transfers WHERE expires_at < clock_timestamp() - interval '7 days'
+           AND (busy_until IS NULL OR busy_until < clock_timestamp())"
     )
     .execute(conn)
     .await?;

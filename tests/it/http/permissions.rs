@@ -101,6 +101,7 @@ pub(super) const TABLE: &[Row] = &[
     ("delete", "/v1/targets/{id}", [401, 403, 403, 409, 404, 409, 409]),
     ("post", "/v1/targets/{id}/probe", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/targets/{id}/backups", [401, 403, 202, 202, 404, 202, 202]),
+    ("post", "/v1/targets/{id}/import", [401, 403, 403, 503, 404, 503, 503]),
     ("get", "/v1/saves", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/saves/report", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/saves/{id}", [401, 200, 200, 200, 404, 200, 200]),
@@ -375,7 +376,7 @@ async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_aud
                     continue;
                 }
                 (403 | 404, _) => vec!["denied"],
-                (409 | 501, _) => vec!["failed"],
+                (409 | 501, _) | (503, "post") => vec!["failed"],
                 // What leaves with everything in it is worth knowing of.
                 (_, "get") if route == "/v1/audit/export" => vec!["allowed"],
                 (_, "get") => vec![],

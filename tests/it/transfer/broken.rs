@@ -66,12 +66,12 @@ async fn a_worker_that_is_killed_breaks_the_connection_and_frees_the_save() {
 
 #[tokio::test]
 async fn a_reader_that_stops_is_let_go_of_and_a_slow_one_is_not() {
-    let kept = Kept::with("HOLDFAST__HTTP__REQUEST_TIMEOUT_S=1\nHOLDFAST__TRANSFER__STALL_S=2\n").await;
+    let kept = Kept::with("HOLDFAST__HTTP__REQUEST_TIMEOUT_S=5\nHOLDFAST__TRANSFER__STALL_S=4\n").await;
     let whole = kept.swell().await;
     // Longer than a request may take and than either side may be silent.
     let mut response = begun(&kept).await;
     let mut bytes = 0;
-    let mut pace = tokio::time::interval(std::time::Duration::from_millis(500));
+    let mut pace = tokio::time::interval(std::time::Duration::from_secs(1));
     for step in 1..=8 {
         pace.tick().await;
         while bytes < step * (10 << 20) {
@@ -123,7 +123,7 @@ async fn what_is_damaged_never_looks_whole() {
 
 #[tokio::test]
 async fn an_api_that_stops_ends_its_transfers() {
-    let mut kept = Kept::with("HOLDFAST__HTTP__REQUEST_TIMEOUT_S=1\n").await;
+    let mut kept = Kept::with("HOLDFAST__HTTP__REQUEST_TIMEOUT_S=5\n").await;
     kept.swell().await;
     let response = begun(&kept).await;
     assert!(kept.app.api.stop().await.success());

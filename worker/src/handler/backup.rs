@@ -8,6 +8,7 @@ use shared::{
         saves,
         work::{Purpose, TargetWork},
     },
+    id::SaveId,
     inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
     manifest::{self, Consistency, Manifest, MongoAddress, ServerAddress},
@@ -56,7 +57,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
     job.phase("probing").await?;
     let started_at = Utc::now();
     let work = job.target(payload.target_id, Purpose::Backup).await?;
-    let (save, stores) = load(job, payload).await?;
+    let (save, stores) = load(job, payload.save_id).await?;
     let (at, database) = job.ctx.connection_to_any(&work, job.lease.fence)?;
     let engine = job.ctx.engine(at.engine);
     let cancel = &job.lease.cancel;
@@ -132,18 +133,15 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
 
 type Chosen = Vec<(Slug, Option<Arc<dyn crate::store::Store>>)>;
 
-async fn load(job: &Job, payload: &BackupJob) -> Result<(saves::SaveRow, Chosen), JobError> {
+/// A pending save, and the stores that its copies are to lie in.
+pub(super) async fn load(job: &Job, save_id: SaveId) -> Result<(saves::SaveRow, Chosen), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
-    let save = saves::get(&mut conn, payload.save_id).await?;
+    let save = saves::get(&mut conn, save_id).await?;
     let save = save.filter(|save| save.state == SaveState::Pending).ok_or_else(|| {
-        JobError::abort(
-            "save_not_pending",
-            format!("save {} is not waiting to be made", payload.save_id),
-            "Start a new backup.",
-        )
+        JobError::abort("save_not_pending", format!("save {save_id} is not waiting to be made"), "Start a new backup.")
     })?;
     let mut stores = Vec::new();
-    for copy in saves::copies(&mut conn, payload.save_id).await? {
+    for copy in saves::copies(&mut conn, save_id).await? {
         let name = Slug::parse(copy.store)
             .map_err(|e| JobError::abort("store_unknown", e.to_string(), "Correct the target's stores."))?;
         let store = job.ctx.stores.get(&name).cloned();
@@ -153,7 +151,7 @@ async fn load(job: &Job, payload: &BackupJob) -> Result<(saves::SaveRow, Chosen)
 }
 
 /// The first bytes of a dump.
-fn magic(engine: EngineKind) -> &'static [u8] {
+pub(crate) fn magic(engine: EngineKind) -> &'static [u8] {
     match engine {
         EngineKind::Postgres => b"PGDMP",
         EngineKind::Mongodb => &mongodb::archive::MAGIC,

@@ -8,6 +8,7 @@ use shared::{
     id::SaveId,
     manifest::{self, Manifest, Sealing},
     name::StoreKey,
+    save::Origin,
     telemetry::Causes,
 };
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,8 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn is_trusted(&self) -> bool {
-        matches!(self.verdict, Verdict::Known { .. })
+        // Who brought it, the signature does not vouch for.
+        matches!(self.verdict, Verdict::Known { .. }) && self.manifest.origin != Origin::Import
     }
 }
 

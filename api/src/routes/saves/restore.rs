@@ -249,8 +249,7 @@ pub async fn handle(
     if !save.trusted && !body.dry_run {
         call.authorize(Permission::SaveTrust, None)?;
         if !body.trust {
-            let detail =
-                "nobody known here has signed this save, which was found in a store: say true if you know whose it is";
+            let detail = "nobody known here vouches for this save, which was brought or found in a store: say true if you know whose it is";
             return Err(ApiError::field("/trust", detail));
         }
     }

@@ -1,7 +1,10 @@
 //! The inventory of a `MongoDB` dump (`shared::inventory`), counted while the archive passes, and the proof that it is one:
 //! every length, every checksum and every end is looked at before anything is committed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use shared::inventory::{Count, Entry, Inventory, Kind};
 use xxhash_rust::xxh3::xxh3_128;
@@ -44,6 +47,22 @@ impl Counting {
         if let Err(error) = parser.feed(bytes, &mut count) {
             *fault = Some(error.to_string());
         }
+    }
+
+    /// What is wrong with what has passed so far.
+    pub fn broken(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fault.clone()
+    }
+
+    /// The versions of the tool and of the server, and the databases that the archive holds; none before its prelude has
+    /// passed.
+    pub fn origin(&self) -> Option<(String, String, Vec<String>)> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Prelude { header, namespaces } = state.parser.prelude()?;
+        let databases: BTreeSet<&str> =
+            namespaces.iter().map(|one| one.db.as_str()).filter(|db| !db.is_empty()).collect();
+        let databases = databases.into_iter().map(str::to_owned).collect();
+        Some((header.tool_version.clone(), header.server_version.clone(), databases))
     }
 
     /// What is wrong with an archive that ends here.

@@ -6,8 +6,11 @@
 //! length (negative: none) and their bytes. Whoever wants more than that it is whole is an [`Observer`].
 
 pub(crate) mod toc;
+mod whole;
 
 use std::{collections::HashSet, fmt, ops::Range};
+
+pub(crate) use self::whole::Whole;
 
 const MAGIC: &[u8] = b"PGDMP";
 /// The first version with a table access method, with a compression algorithm, with a relation kind.
@@ -20,6 +23,8 @@ pub(super) const BLOBS: u8 = 3;
 
 /// Is told what an archive holds, in its order, while it is read. What it does not ask for is skipped.
 pub(crate) trait Observer: fmt::Debug {
+    /// A piece of the n-th text of the head: the database, the server's version, the tool's version.
+    fn head(&mut self, _n: u8, _piece: &[u8]) {}
     /// An entry of the table of contents begins.
     fn begin(&mut self, _id: i64) {}
     /// The entry has a block of data.
@@ -110,6 +115,9 @@ pub(crate) struct Archive<O = ()> {
     missing: HashSet<i64>,
     fault: Option<&'static str>,
     unknown: bool,
+    /// Whether data that are compressed are read as they are; else they are a fault.
+    takes_compressed: bool,
+    is_compressed: bool,
     /// Bytes read so far.
     at: u64,
     observer: O,
@@ -128,6 +136,8 @@ impl<O: Default> Default for Archive<O> {
             missing: HashSet::new(),
             fault: None,
             unknown: false,
+            takes_compressed: false,
+            is_compressed: false,
             at: 0,
             observer: O::default(),
         }
@@ -144,7 +154,7 @@ impl<O: Observer> Archive<O> {
                 match next {
                     Next::Field(_) | Next::Dependency => self.observer.text(text),
                     Next::Chunk(_) => self.observer.data(text),
-                    Next::HeadText(_) => {}
+                    Next::HeadText(n) => self.observer.head(n, text),
                 }
                 bytes = rest;
                 self.at += skipped;
@@ -222,7 +232,7 @@ impl<O: Observer> Archive<O> {
                 if self.version >= ALGORITHM { Step::Algorithm } else { Step::Int(Int::Preamble(8)) }
             }
             (Step::Algorithm, [0]) => Step::Int(Int::Preamble(7)),
-            (Step::Algorithm, _) => self.broken(COMPRESSED),
+            (Step::Algorithm, _) => self.compressed(Step::Int(Int::Preamble(7))),
             (Step::Int(meaning), _) => self.int(meaning, integer(piece)),
             (Step::Offset, _) => {
                 self.entries -= 1;
@@ -238,7 +248,7 @@ impl<O: Observer> Archive<O> {
     fn int(&mut self, meaning: Int, value: i64) -> Step {
         match meaning {
             // Before there was an algorithm to name, the level told.
-            Int::Preamble(8) if value != 0 => self.broken(COMPRESSED),
+            Int::Preamble(8) if value != 0 => self.compressed(Step::Int(Int::Preamble(7))),
             Int::Preamble(left) if left > 1 => Step::Int(Int::Preamble(left - 1)),
             Int::Preamble(_) => Step::Int(Int::HeadText(1)),
             Int::HeadText(n) => self.skip(value, Next::HeadText(n)),
@@ -326,6 +336,11 @@ impl<O: Observer> Archive<O> {
             Next::Field(n) => Int::Field(n + 1),
             Next::Chunk(kind) => Int::Chunk(kind),
         })
+    }
+
+    fn compressed(&mut self, next: Step) -> Step {
+        self.is_compressed = true;
+        if self.takes_compressed { next } else { self.broken(COMPRESSED) }
     }
 
     fn broken(&mut self, fault: &'static str) -> Step {

@@ -1,0 +1,209 @@
+//! `POST /v1/targets/{id}/import`: a dump that somebody brings becomes a save of the target. Answered when it is one.
+
+use std::time::Duration;
+
+use crate::{
+    audit::Change,
+    call::Call,
+    error::ApiError,
+    extract::{Path, short},
+    rbac::Permission,
+    routes::{
+        jobs::{Job, wait_for},
+        saves::Save,
+    },
+    transfer::{self, Came, Fresh},
+};
+use axum::{
+    Json,
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::{
+    db::{
+        jobs::{self, JobRow},
+        saves,
+        tickets::{self, Errand, Fate, NewTicket},
+        workers,
+    },
+    id::{ServiceId, TargetId, TransferId},
+    job::{JobState, Problem},
+};
+
+/// How long the end of a job is waited for whose worker gave no answer: longer than a lease.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportQuery {
+    /// Text for people, at most 500 characters.
+    #[serde(default)]
+    note: String,
+}
+
+pub async fn handle(
+    call: Call<ImportQuery>,
+    Path(id): Path<TargetId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let permission = Permission::SaveImport;
+    short("?note", &call.query.note, 500)?;
+    let mut tx = call.begin().await?;
+    let place = jobs::place(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
+    call.authorize(permission, Some(place.service_id))?;
+    let encoding = encoding(&headers)?;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let limit = call.state.transfer.import_limit_bytes;
+    if length.is_some_and(|length| length > limit) {
+        return Err(ApiError::PayloadTooLarge);
+    }
+    let carriers = workers::carriers(&mut tx, &place.stores, &place.worker_group, true).await?;
+    if carriers.is_empty() {
+        return Err(ApiError::NoWorker(format!(
+            "no worker of group {:?} lives that has a store of the target ({}): start one",
+            place.worker_group,
+            place.stores.join(", ")
+        )));
+    }
+    let ticket = Fresh::generate()?;
+    let written = NewTicket {
+        id: TransferId::generate(),
+        hash: ticket.hash,
+        errand: Errand::Import { target_id: id, note: call.query.note.clone() },
+        admin_id: call.who.admin_id,
+        request_id: call.request_id().to_owned(),
+    };
+    tickets::issue(&mut tx, &written).await?;
+    let detail = json!({ "transfer_id": written.id, "length": length, "encoding": encoding });
+    call.commit(tx, Change::new(permission, id, Some(place.service_id), detail)).await?;
+
+    // On a task of its own: what came of it is written down even if the caller has gone.
+    let tracker = call.state.tracker.clone();
+    let work = tracker.spawn(async move {
+        let (stall, stop) = (call.state.workers.stall(), call.state.stop.clone());
+        let (body, came) = transfer::take(body, limit, stall, stop);
+        let sent = call.state.workers.bring(&carriers, &ticket, encoding, body, call.request_id());
+        let ((bytes, came), sent) = tokio::join!(came, sent);
+        let outcome = match sent {
+            Ok(()) => outcome(&call, written.id).await,
+            Err(error) => Err(error),
+        };
+        let done = Done { target: id, service: place.service_id, bytes, came };
+        done.write(&call, &outcome).await?;
+        match outcome? {
+            Outcome::Refused(_) | Outcome::Ended(_) if came == Came::TooLarge => Err(ApiError::PayloadTooLarge),
+            Outcome::Refused(problem) => Err(refused(&problem, "")),
+            Outcome::Ended(job) => answer(&call, job).await,
+        }
+    });
+    work.await.map_err(|_| ApiError::Internal("an import was interrupted".into()))?
+}
+
+/// What the body is packed in, as the caller says.
+fn encoding(headers: &HeaderMap) -> Result<Option<&'static str>, ApiError> {
+    let given = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    match given.as_deref() {
+        None | Some(b"identity") => Ok(None),
+        Some(b"gzip" | b"x-gzip") => Ok(Some("gzip")),
+        Some(b"zstd") => Ok(Some("zstd")),
+        Some(_) => Err(ApiError::Invalid {
+            detail: "Content-Encoding must be gzip, zstd or identity".into(),
+            errors: Vec::new(),
+        }),
+    }
+}
+
+/// What became of the bytes.
+#[derive(Debug)]
+enum Outcome {
+    /// Nothing was begun.
+    Refused(Problem),
+    Ended(Box<JobRow>),
+}
+
+async fn outcome(call: &Call<ImportQuery>, id: TransferId) -> Result<Outcome, ApiError> {
+    let fate = tickets::fate(&mut *call.conn().await?, id).await?;
+    match fate {
+        Some(Fate { refusal: Some(problem), .. }) => Ok(Outcome::Refused(problem.0)),
+        Some(Fate { job_id: Some(job), .. }) => {
+            Ok(Outcome::Ended(Box::new(wait_for(&call.state, job, PATIENCE).await?)))
+        }
+        _ => Err(ApiError::NoWorker("the worker gave no answer: send it again".into())),
+    }
+}
+
+/// What the caller is told of a problem. Those of the upload are the caller's own.
+fn refused(problem: &Problem, suffix: &str) -> ApiError {
+    let hint = if problem.hint.is_empty() { String::new() } else { format!(" {}", problem.hint) };
+    let detail = format!("{}{suffix}.{hint}", problem.message);
+    let own = ["format_unknown", "wrong_engine", "archive_", "upload_"];
+    if own.iter().any(|code| problem.code.starts_with(code)) {
+        ApiError::Invalid { detail, errors: Vec::new() }
+    } else if problem.code == "target_busy" {
+        ApiError::Conflict(detail)
+    } else {
+        ApiError::NoWorker(detail)
+    }
+}
+
+async fn answer(call: &Call<ImportQuery>, job: Box<JobRow>) -> Result<Response, ApiError> {
+    if job.state == JobState::Cancelled {
+        return Err(ApiError::Conflict(format!("the import was cancelled (job {})", job.id)));
+    }
+    if job.state != JobState::Succeeded {
+        let suffix = format!(" (job {})", job.id);
+        let unfinished =
+            || Problem::retryable("unfinished", format!("the import is {}", job.state.as_str()), "Look at its job.");
+        let problem = job.error.as_ref().map_or_else(unfinished, |error| error.0.clone());
+        return Err(refused(&problem, &suffix));
+    }
+    let save = job.save_id.ok_or_else(|| ApiError::Internal("an import without a save".into()))?;
+    let row = saves::get(&mut *call.conn().await?, save).await?.ok_or(ApiError::NotFound("save"))?;
+    let body = json!({ "job": Job::from(*job), "save": Save::from(row) });
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/saves/{save}"))], Json(body)).into_response())
+}
+
+/// What is known when an import has ended, however.
+struct Done {
+    target: TargetId,
+    service: ServiceId,
+    bytes: u64,
+    came: Came,
+}
+
+impl Done {
+    async fn write(&self, call: &Call<ImportQuery>, outcome: &Result<Outcome, ApiError>) -> Result<(), ApiError> {
+        let (result, job, save): (Value, _, _) = match outcome {
+            Ok(Outcome::Ended(job)) if job.state == JobState::Succeeded => {
+                (json!("available"), Some(job.id), job.save_id)
+            }
+            Ok(Outcome::Ended(job)) => (
+                json!(job.error.as_ref().map_or(job.state.as_str(), |error| error.0.code.as_str())),
+                Some(job.id),
+                job.save_id,
+            ),
+            Ok(Outcome::Refused(problem)) => (json!(problem.code), None, None),
+            Err(_) => (json!("no_answer"), None, None),
+        };
+        let good = result == "available";
+        let came = match self.came {
+            Came::Whole => "whole",
+            Came::Broken => "broken",
+            Came::Stalled => "stalled",
+            Came::TooLarge => "too_large",
+            Came::Unwanted => "unwanted",
+            Came::Stopped => "stopped",
+        };
+        let detail = json!({ "bytes": self.bytes, "came": came, "result": result, "job_id": job, "save_id": save });
+        let change = Change {
+            action: "save.imported",
+            ..Change::new(Permission::SaveImport, self.target, Some(self.service), detail)
+        };
+        let tx = call.begin().await?;
+        if good { call.commit(tx, change).await } else { call.commit_failed(tx, change).await }
+    }
+}
