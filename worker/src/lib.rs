@@ -19,3 +19,4 @@ pub mod signing;
 pub mod store;
 pub mod stream;
 pub mod sweeper;
+pub mod transfer;
