@@ -98,7 +98,14 @@ class Holdfast:
             self.end(name)
         self.meta_sql(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
         subprocess.run([REPO / "deploy/dev/drop-mongo", self.name], check=True)
+        if self.has_s3():
+            for part in ("data", "meta", "versions"):
+                shutil.rmtree(pathlib.Path(setting("S3_DIR"), part, setting("S3_BUCKET"), self.name), ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    @staticmethod
+    def has_s3():
+        return bool(os.environ.get("HOLDFAST_DEV_S3_URL"))
 
     def meta_url(self, role):
         return urllib.parse.urlsplit(setting(role))._replace(path=f"/{self.name}").geturl()
@@ -140,11 +147,19 @@ class Holdfast:
 
     def register(self, database, stores, tls):
         """A target of its own for these stores and this way to connect; returns its id."""
-        name = f"{'-'.join(stores)}-{tls.replace('_', '-')}-{database.replace('_', '-')}"
-        server = {"name": name, "engine": "postgres", "host": self.target.host, "port": int(self.target.port), "tls_mode": tls}
+        server = {"engine": "postgres", "host": self.target.host, "port": int(self.target.port), "tls_mode": tls}
         if tls == "verify_full":
             server["tls_ca_pem"] = pathlib.Path(setting("TARGET_CA")).read_text()
-        credentials = {}
+        return self.register_on(server, database, stores)
+
+    def register_mongo(self, mongo, database, stores):
+        """A target on the stack's MongoDB-wire server, which knows no users."""
+        server = {"engine": "mongodb", "host": mongo.host, "port": mongo.port, "tls_mode": "disable", "auth": "none"}
+        return self.register_on(server, database, stores)
+
+    def register_on(self, server, database, stores):
+        name = f"{'-'.join(stores)}-{server['tls_mode'].replace('_', '-')}-{database.replace('_', '-')}"
+        server, credentials = {"name": name, **server}, {}
         for role in ("backup", "restore"):
             credentials[f"{role}_credential_id"] = self.post("/v1/credentials", {
                 "name": f"{name}-{role}", "user_name": setting(f"TARGET_{role.upper()}_USER"),
@@ -174,10 +189,17 @@ class Holdfast:
             "server_cpu": self.target.server_cpu() - server, "peak_mib": peak_mib(self.worker_pid)}
 
     def backup(self, target):
-        return self.timed(f"/v1/targets/{target}/backups", {"mode": "all", "note": "bench"})
+        return self.timed(f"/v1/targets/{target}/backups", {"note": "bench"})
 
-    def restore(self, save, database):
-        return self.timed(f"/v1/saves/{save}/restore", {"into": {"database": database}, "owner": "none", "privileges": "none"})
+    def restore(self, save, database, compare="digest"):
+        return self.timed(f"/v1/saves/{save}/restore",
+                          {"into": {"database": database}, "owner": "none", "privileges": "none", "compare": compare})
+
+    def restore_mongo(self, save, database, compare="digest"):
+        return self.timed(f"/v1/saves/{save}/restore", {"into": {"database": database}, "compare": compare})
+
+    def verify(self, save):
+        return self.timed(f"/v1/saves/{save}/verify", {})
 
     def probe(self, target):
         return self.timed(f"/v1/targets/{target}/probe", {})

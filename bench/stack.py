@@ -114,8 +114,39 @@ class Target:
         self.sql(f'CREATE DATABASE "{database}" TEMPLATE template0')
         return self.run(tls, self.bin / "pg_restore", "-j1", "--no-owner", "--no-privileges", "-d", database, path)
 
+    def write_file(self, source, into):
+        """The same bytes written to the same disk by one writer, to stable storage, and read again: seconds of both."""
+        began = time.monotonic()
+        with open(source, "rb") as given, open(into, "wb") as file:
+            while block := given.read(1 << 20):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        written = time.monotonic() - began
+        began = time.monotonic()
+        with open(into, "rb") as file:
+            while file.read(1 << 20):
+                pass
+        read = time.monotonic() - began
+        os.unlink(into)
+        return written, read
+
     def version(self):
         return self.sql("SHOW server_version").split()[0]
+
+
+def write_s3(source):
+    """The same bytes put to the same S3 server by curl, as one object, and read again: seconds of both."""
+    url = f"{setting('S3_URL')}/{setting('S3_BUCKET')}/floor-{os.getpid()}"
+    # The secret goes by a pipe: arguments are visible to everybody on the machine.
+    secret = f'user = "{setting("S3_ACCESS_KEY_ID")}:{setting("S3_SECRET_ACCESS_KEY")}"\naws-sigv4 = "aws:amz:us-east-1:s3"\n'
+    seconds = []
+    for words in (["-T", source], ["-o", "/dev/null"], ["-X", "DELETE"]):
+        began = time.monotonic()
+        subprocess.run(["curl", "-sS", "--fail", "-K", "-", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", *words, url],
+                       input=secret, text=True, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.monotonic() - began)
+    return tuple(seconds[:2])
 
 
 @dataclass

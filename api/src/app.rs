@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{
+        admin_id::AdminIds,
         password::{PasswordError, Passwords},
         token::Tokens,
     },
@@ -19,6 +20,8 @@ use crate::{
     platform::{Platform, PlatformError},
     routes,
     state::AppState,
+    stream::Streams,
+    transfer::Workers,
 };
 
 const AUDITED_REFUSALS_A_MINUTE: u32 = 60;
@@ -34,6 +37,10 @@ pub enum BuildError {
     Passwords(#[from] PasswordError),
     #[error(transparent)]
     Platform(#[from] PlatformError),
+    #[error("there is no randomness here")]
+    Random(#[source] ring::error::Unspecified),
+    #[error("workers cannot be spoken to")]
+    Workers(#[from] reqwest::Error),
 }
 
 impl BuildError {
@@ -66,23 +73,33 @@ impl App {
         let pool =
             pool::connect_later(url, config.database.max_connections, "holdfast-api").map_err(BuildError::Url)?;
         let Some(public_key) = &config.secrets.public_key else { return Err(ConfigErrors(Vec::new()).into()) };
+        let admin_ids = AdminIds::new(config.auth.admin_ids.as_ref()).map_err(BuildError::Random)?;
         let (ended, _) = broadcast::channel(1024);
+        let cancel = CancellationToken::new();
         let state = AppState {
             pool: pool.clone(),
             tokens: Tokens::new(&config.auth, config.http.mode),
             passwords: Passwords::new()?,
+            admin_ids: admin_ids.clone(),
             seal_to: Arc::new(public_key.clone()),
             http: Arc::new(config.http.clone()),
             stores: config.stores.keys().cloned().collect(),
             session_life_s: session_life(config).as_secs_f64(),
+            api_token_days: config.auth.api_token_days,
             jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
             platform: Platform::new(&config.platform)?.map(Arc::new),
+            effective: Arc::new(config.effective()),
+            streams: Streams::default(),
+            stopping: CancellationToken::new(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             tracker: TaskTracker::new(),
+            stop: cancel.clone(),
+            workers: Workers::new(config.transfer.stall)?,
+            transfer: Arc::new(config.transfer.clone()),
         };
-        let cancel = CancellationToken::new();
         state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
+        state.tracker.spawn(admin_ids.follow(cancel.clone()));
         Ok(Self { router: routes::router(&state), state, cancel })
     }
 
@@ -90,8 +107,11 @@ impl App {
     pub async fn serve(self, listener: tokio::net::TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let service = self.router.clone().into_make_service_with_connect_info::<std::net::SocketAddr>();
         let grace = self.state.http.request_timeout;
-        let asked = stop.clone();
-        let served = axum::serve(listener, service).with_graceful_shutdown(async move { asked.cancelled().await });
+        let (asked, stopping) = (stop.clone(), self.state.stopping.clone());
+        let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+            asked.cancelled().await;
+            stopping.cancel();
+        });
         let over = async {
             stop.cancelled().await;
             tokio::time::sleep(grace).await;

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use shared::{
     db::{
         DbError,
@@ -15,7 +16,7 @@ use shared::{
 use sqlx::PgConnection;
 
 use crate::{
-    auth::Identity,
+    auth::{Identity, api_token::TokenRef},
     gate::{Context, Noted},
     rbac::Permission,
     state::AppState,
@@ -41,8 +42,48 @@ impl Change {
     }
 }
 
+/// What a change made different, as `before` and `after`: of each the members that differ. Give it what the API shows,
+/// which holds no secret.
+pub fn difference<T: Serialize>(before: &T, after: &T) -> Value {
+    let members = |thing: &T| match serde_json::to_value(thing) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    let (mut before, mut after) = (members(before), members(after));
+    // It differs always, and the entry has a time of its own.
+    before.remove("updated_at");
+    after.remove("updated_at");
+    let same: Vec<String> =
+        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    for name in &same {
+        before.remove(name);
+        after.remove(name);
+    }
+    json!({ "before": before, "after": after })
+}
+
+/// What a deletion took away.
+pub fn removed<T: Serialize>(thing: &T) -> Value {
+    json!({ "before": serde_json::to_value(thing).unwrap_or_default() })
+}
+
 /// Notes that the admin changed something.
 pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, change: Change) -> Result<(), DbError> {
+    note(tx, who, context, change, Outcome::Allowed).await
+}
+
+/// Notes that the admin was allowed something that then failed.
+pub async fn tried(tx: &mut PgConnection, who: &Identity, context: &Context, change: Change) -> Result<(), DbError> {
+    note(tx, who, context, change, Outcome::Failed).await
+}
+
+async fn note(
+    tx: &mut PgConnection,
+    who: &Identity,
+    context: &Context,
+    change: Change,
+    outcome: Outcome,
+) -> Result<(), DbError> {
     let entry = audit::Entry {
         admin_id: Some(who.admin_id),
         admin_name: Some(&who.name),
@@ -50,12 +91,24 @@ pub async fn changed(tx: &mut PgConnection, who: &Identity, context: &Context, c
         resource_type: Some(change.resource),
         resource_id: Some(change.id),
         service_id: change.service,
-        outcome: Outcome::Allowed,
+        outcome,
         address: Some(&context.address),
         request_id: Some(&context.request_id),
-        detail: change.detail,
+        detail: naming(who.api_token(), change.detail),
     };
     audit::insert(tx, &entry).await
+}
+
+/// The detail of an entry, with the API token by which it was done.
+fn naming(token: Option<&TokenRef>, mut detail: Value) -> Value {
+    let Some(token) = token else { return detail };
+    if detail.is_null() {
+        detail = json!({});
+    }
+    if let Value::Object(members) = &mut detail {
+        members.insert("api_token".to_owned(), json!(token));
+    }
+    detail
 }
 
 /// A call as it came in.
@@ -104,7 +157,10 @@ pub async fn refused(state: &AppState, context: &Context, asked: Asked, status: 
             outcome,
             address: Some(&context.address),
             request_id: Some(&context.request_id),
-            detail: json!({ "status": status.as_u16(), "method": asked.method.as_str(), "path": path }),
+            detail: naming(
+                noted.api_token.as_ref(),
+                json!({ "status": status.as_u16(), "method": asked.method.as_str(), "path": path }),
+            ),
         };
         let written = match pool.acquire().await {
             Ok(mut conn) => audit::insert(&mut conn, &entry).await,
@@ -124,6 +180,19 @@ mod tests {
     use shared::id::AdminId;
 
     use super::*;
+
+    #[test]
+    fn a_difference_names_what_changed_and_nothing_else() {
+        let (before, after) = (
+            json!({ "a": 1, "b": "x", "c": null, "updated_at": 1 }),
+            json!({ "a": 1, "b": "y", "c": [2], "updated_at": 2 }),
+        );
+        assert_eq!(
+            difference(&before, &after),
+            json!({ "before": { "b": "x", "c": null }, "after": { "b": "y", "c": [2] } })
+        );
+        assert_eq!(difference(&after, &after), json!({ "before": {}, "after": {} }));
+    }
 
     #[test]
     fn what_gets_an_entry() {

@@ -9,12 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use shared::{enqueue::Asked, id::ServiceId};
+use shared::{
+    enqueue::Asked,
+    id::{ServiceId, SessionId},
+};
 use sqlx::{Postgres, Transaction, pool::PoolConnection};
 
 use crate::{
     audit::{self, Change},
-    auth::Identity,
+    auth::{Identity, Means},
     error::ApiError,
     extract::{NoQuery, Query},
     gate::Context,
@@ -51,6 +54,15 @@ impl<Q> Call<Q> {
         answer
     }
 
+    /// The session of the person who calls; an API token is refused. For what nobody may do with a token that a program
+    /// keeps: logins, API tokens, admins and passwords.
+    pub fn person(&self) -> Result<SessionId, ApiError> {
+        match self.who.means {
+            Means::Session(id) => Ok(id),
+            Means::ApiToken(_) => Err(ApiError::PeopleOnly),
+        }
+    }
+
     /// Notes a refusal that [`Self::authorize`] does not decide: it is audited as one.
     pub fn refused(&self, permission: Permission, service: Option<ServiceId>) {
         self.context.asked_for(permission, service, true);
@@ -75,6 +87,17 @@ impl<Q> Call<Q> {
     pub async fn commit(&self, mut tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
         audit::changed(&mut tx, &self.who, &self.context, change).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// As [`Self::commit`], of what was allowed and did not come to its end.
+    pub async fn commit_failed(&self, mut tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
+        audit::tried(&mut tx, &self.who, &self.context, change).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
     }
 
     /// Who asks, for the queue.

@@ -15,7 +15,7 @@ use shared::{
     telemetry,
 };
 
-use crate::{app::App, auth::password::Passwords, rbac};
+use crate::{app::App, auth::password::Passwords, openapi, rbac};
 
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-api", about = "Holdfast's control API")]
@@ -33,6 +33,9 @@ enum Command {
     Serve,
     /// Apply migrations and grants, as the owner role.
     Migrate,
+    /// Print the description of the API, OpenAPI 3.1. Needs no configuration.
+    #[command(name = "openapi")]
+    OpenApi,
     /// Manage admins.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -63,13 +66,17 @@ enum ConfigCommand {
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Permissions) {
-        return print(rbac::table::markdown().trim_end_matches('\n'));
+        return print(rbac::table::markdown().trim_end_matches('
+'));
+    }
+    if matches!(cli.command, Command::OpenApi) {
+        return print(openapi::DOCUMENT.json());
     }
     let config = Config::load(&Sources::of_process(cli.config))?;
     match cli.command {
-        Command::Permissions => Ok(()),
         Command::Serve => serve(&config).await,
         Command::Migrate => migrate_all(&config).await,
+        Command::OpenApi | Command::Permissions => Ok(()),
         Command::Admin(AdminCommand::Create { name, password_file }) => {
             create_admin(&config, &name, &read_password(password_file)?).await
         }

@@ -8,10 +8,13 @@ use serde::Serialize;
 use shared::{db::DbError, telemetry::Causes};
 
 /// What is wrong with one field, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON pointer into the body, or `?name` for a query parameter.
+    #[schema(example = "/name")]
     pub pointer: String,
+    /// What is wrong with it, and what would be accepted.
+    #[schema(example = "is empty")]
     pub detail: String,
 }
 
@@ -33,6 +36,10 @@ pub enum ApiError {
     Unauthorized,
     #[error("the name or the password is wrong")]
     BadCredentials,
+    #[error("the refresh token is not valid: log in")]
+    RefreshRefused,
+    #[error("this is for people who have logged in, not for API tokens")]
+    PeopleOnly,
     #[error("this needs the permission {0}")]
     Forbidden(&'static str),
     #[error("there is no such {0}")]
@@ -57,10 +64,16 @@ pub enum ApiError {
     UpstreamRefused(String),
     #[error("{detail}")]
     UpstreamUnavailable { detail: String, retry_after_s: u64 },
+    #[error("{most} streams are open already: end one first")]
+    StreamsInUse { most: usize },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
     Unavailable(#[source] Source),
+    #[error("{0}")]
+    NoWorker(String),
+    #[error("the range begins after the end")]
+    RangeNotSatisfiable { range: String },
     #[error("something went wrong on our side")]
     Internal(#[source] Source),
 }
@@ -81,10 +94,12 @@ impl ApiError {
         !matches!(
             self,
             Self::TooManyRequests { .. }
+                | Self::StreamsInUse { .. }
                 | Self::UpstreamUnknown(_)
                 | Self::UpstreamUnavailable { .. }
                 | Self::Timeout
                 | Self::Unavailable(_)
+                | Self::NoWorker(_)
                 | Self::Internal(_)
         )
     }
@@ -101,9 +116,11 @@ impl ApiError {
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Self::Unauthorized | Self::RefreshRefused => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated")
+            }
             Self::BadCredentials => (StatusCode::UNAUTHORIZED, "bad-credentials", "Login refused"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
+            Self::Forbidden(_) | Self::PeopleOnly => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
@@ -119,8 +136,14 @@ impl ApiError {
             Self::UpstreamUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "Another service is not available")
             }
+            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
+            Self::Unavailable(_) | Self::NoWorker(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
+            }
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "Range not satisfiable")
+            }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -174,15 +197,24 @@ pub fn in_use<T>(result: Result<T, DbError>, what: &str) -> Result<T, ApiError> 
 }
 
 /// A problem on its way out, before the gate gives it the request's id.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Problem {
+    /// Stable: what programs decide by. The types are listed in `docs/api.md`.
     #[serde(rename = "type")]
+    #[schema(example = "urn:holdfast:problem:invalid")]
     pub kind: String,
+    /// The type in words.
+    #[schema(example = "Invalid request")]
     pub title: &'static str,
+    /// The status of the response.
+    #[schema(example = 422)]
     pub status: u16,
+    /// What is wrong with this request, for people.
     pub detail: String,
+    /// What the log and the audit know the request by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Which values are wrong, of `…:invalid`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Of what another service was asked for: `unknown` or `not_created`.
@@ -198,7 +230,7 @@ impl Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, serde_json::to_vec(&self).unwrap_or_default()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
+        for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONTENT_RANGE] {
             if let Some(value) = headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -218,8 +250,13 @@ impl IntoResponse for ApiError {
             Self::TooManyRequests { retry_after_s } | Self::UpstreamUnavailable { retry_after_s, .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
-            Self::Unauthorized | Self::BadCredentials => {
+            Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::RangeNotSatisfiable { range } => {
+                if let Ok(range) = HeaderValue::from_str(range) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
             }
             _ => {}
         }

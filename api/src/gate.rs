@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -19,10 +20,15 @@ use tracing::Instrument;
 
 use crate::{
     audit,
+    auth::api_token::TokenRef,
     error::{ApiError, Problem},
     rbac::Permission,
     state::AppState,
 };
+
+/// Routes whose requests last as long as bytes flow.
+const TRANSFERS: [&str; 2] = ["/v1/saves/{id}/content", "/v1/targets/{id}/import"];
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// What handlers need to know about their request, and what is noted of it on the way.
 #[derive(Debug, Clone)]
@@ -40,6 +46,8 @@ pub struct Noted {
     pub admin: Option<AdminId>,
     /// The caller's name, or the one that a login gave.
     pub name: Option<String>,
+    /// The API token by which they call, if by one.
+    pub api_token: Option<TokenRef>,
     /// What was to be done, as the permission is named.
     pub action: Option<&'static str>,
     pub resource: Option<&'static str>,
@@ -60,6 +68,18 @@ impl Context {
     pub fn identified(&self, admin: AdminId, name: &str) {
         let mut noted = self.lock();
         (noted.admin, noted.name) = (Some(admin), Some(name.to_owned()));
+    }
+
+    /// Notes that a program calls.
+    pub fn by_token(&self, token: TokenRef) {
+        self.lock().api_token = Some(token);
+    }
+
+    /// Notes that the session of this admin was to be refreshed.
+    pub fn refreshing(&self, admin: AdminId, name: &str) {
+        let mut noted = self.lock();
+        (noted.admin, noted.name) = (Some(admin), Some(name.to_owned()));
+        (noted.action, noted.resource) = (Some("auth.refresh"), Some("session"));
     }
 
     /// Notes a login under a name that is not proven.
@@ -106,9 +126,15 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
     };
     request.extensions_mut().insert(context.clone());
     let waits = request.uri().query().is_some_and(|q| q.split('&').any(|p| p.starts_with("wait=")));
-    let limit = state.http.request_timeout + if waits { state.http.max_wait } else { std::time::Duration::ZERO };
+    let limit = state.http.request_timeout + if waits { state.http.max_wait } else { Duration::ZERO };
+    let admitted = state.admin_ids.admits(request.method(), request.uri().path(), request.headers());
     let span = tracing::info_span!("api.request", request.id = %context.request_id, method = %request.method(), path = request.uri().path());
-    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    // How long these may take is for their own handlers to say: bytes flow.
+    let is_transfer = asked.route.as_deref().is_some_and(|route| TRANSFERS.contains(&route));
+    let limit = if is_transfer { FOR_EVER } else { limit };
+    // Without the second factor nothing else is looked at, and the answer is that to a missing token.
+    let work = async { if admitted { next.run(request).await } else { ApiError::Unauthorized.into_response() } };
+    let work = AssertUnwindSafe(work).catch_unwind();
     let response = async {
         let response = match tokio::time::timeout(limit, work).await {
             Ok(Ok(response)) => response,
@@ -137,6 +163,10 @@ fn finish(context: &Context, mut response: Response) -> Response {
         response = problem.render(&context.request_id, response.headers());
     }
     let headers = response.headers_mut();
+    // A page of ours brings the policy that it works under.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
@@ -147,7 +177,6 @@ fn finish(context: &Context, mut response: Response) -> Response {
     set("x-content-type-options", "nosniff");
     set("x-frame-options", "DENY");
     set("referrer-policy", "no-referrer");
-    set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
     set("strict-transport-security", "max-age=31536000");
     if let Some(token) = context.lock().renewed.take()
         && !status.is_client_error()

@@ -1,6 +1,11 @@
 //! Members of a merge patch (RFC 7396): what is absent is kept, `null` clears what may be empty.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::{
+    __dev::ComposeSchema,
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// A member of a PATCH body; each needs `#[serde(default)]` on its struct. `Merge<Option<T>>` is for what may be cleared:
 /// there `null` is a value like others. Everywhere else `null` is refused with the member's pointer, as any wrong type.
@@ -14,6 +19,26 @@ pub enum Merge<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Merge<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::Set)
+    }
+}
+
+/// Only for the description, which asks what stands there unless said otherwise: nothing.
+impl<T> Serialize for Merge<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+/// Described as its value is: that it may be left out stands with the struct.
+impl<T: ComposeSchema> ComposeSchema for Merge<T> {
+    fn compose(schemas: Vec<RefOr<Schema>>) -> RefOr<Schema> {
+        schemas.into_iter().next().unwrap_or_else(|| T::compose(Vec::new()))
+    }
+}
+
+impl<T: ComposeSchema + ToSchema> ToSchema for Merge<T> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
     }
 }
 

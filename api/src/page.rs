@@ -15,10 +15,15 @@ const DEFAULT_LIMIT: u32 = 20;
 const MAX_PAGE: u32 = 1_000_000;
 
 /// The query of a list without filters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
@@ -30,7 +35,7 @@ impl PageQuery {
 }
 
 /// The order of a list of what comes into being by itself. Without it: newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 pub enum Sort {
     #[serde(rename = "created_at")]
     OldestFirst,

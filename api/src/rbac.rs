@@ -58,10 +58,15 @@ permissions! {
     TargetProbe "target.probe" of target: Operator,
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,
+    SaveUpdate "save.update" of save: Operator,
+    // A save that looked wrong counts again: retention goes on from it.
+    SaveAccept "save.accept" of save: Admin,
     SaveRestore "save.restore" of save: Operator,
     SaveVerify "save.verify" of save: Operator,
     SaveCopy "save.copy" of save: Operator,
     SaveDelete "save.delete" of save: Admin,
+    // All that the service has leaves the house with it.
+    SaveDownload "save.download" of save: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,
     // What is there is replaced: more than an operator's work (guarantees D2).
@@ -72,6 +77,7 @@ permissions! {
     JobCancel "job.cancel" of job: Operator,
     JobRetry "job.retry" of job: Operator,
     JobUndo "job.undo" of job: Admin,
+    GroupRead "group.read" of group: Viewer,
     EventRead "event.read" of event: Viewer,
     // An admin of a service sees who has a role there, and of those the roles there alone.
     AdminRead "admin.read" of admin: Admin,
@@ -87,6 +93,13 @@ permissions! {
     // A global role, be it granted or revoked.
     RoleGlobal "role.global" of role: Super,
     PlatformUserCreate "platform_user.create" of platform_user: Admin,
+    // What everybody did, from where: more than a viewer's to know.
+    AuditRead "audit.read" of audit: Admin,
+    AuditExport "audit.export" of audit: Admin,
+    ConfigRead "config.read" of config: Admin,
+    // Those of others: everybody sees and ends their own.
+    SessionManage "session.manage" of session: Super,
+    TokenManage "token.manage" of token: Super,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -107,17 +120,49 @@ pub fn visible(identity: &Identity) -> Option<Vec<ServiceId>> {
     if identity.roles.iter().any(|(_, of)| of.is_none()) {
         return None;
     }
-    Some(identity.roles.iter().filter_map(|(_, of)| *of).collect())
+    let mut services: Vec<ServiceId> = identity.roles.iter().filter_map(|(_, of)| *of).collect();
+    // An admin may have several roles for one service.
+    services.sort_unstable();
+    services.dedup();
+    Some(services)
+}
+
+/// How a list is limited to what the caller may see: to one service, whose index it can walk, or to several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub one: Option<ServiceId>,
+    /// None: it is one, or all are visible.
+    pub other: Option<Vec<ServiceId>>,
+}
+
+impl Seen {
+    /// Of the service that was asked for, which the caller has been allowed, or of all that are visible.
+    #[must_use]
+    pub fn of(identity: &Identity, asked: Option<ServiceId>) -> Self {
+        if asked.is_some() {
+            return Self { one: asked, other: None };
+        }
+        match visible(identity) {
+            Some(services) if services.len() == 1 => Self { one: services.first().copied(), other: None },
+            other => Self { one: None, other },
+        }
+    }
+}
+
+/// The services for which the admin has this permission; none: all of them, by a global role.
+#[must_use]
+pub fn permitted(identity: &Identity, permission: Permission) -> Option<Vec<ServiceId>> {
+    let enough = || identity.roles.iter().filter(|(role, _)| *role >= permission.least());
+    if enough().any(|(_, of)| of.is_none()) {
+        return None;
+    }
+    Some(enough().filter_map(|(_, of)| *of).collect())
 }
 
 /// The services whose admins the caller may see; none: all of them. Empty: of no service.
 #[must_use]
 pub fn administered(identity: &Identity) -> Option<Vec<ServiceId>> {
-    let enough = || identity.roles.iter().filter(|(role, _)| *role >= Permission::AdminRead.least());
-    if enough().any(|(_, of)| of.is_none()) {
-        return None;
-    }
-    Some(enough().filter_map(|(_, of)| *of).collect())
+    permitted(identity, Permission::AdminRead)
 }
 
 #[cfg(test)]
@@ -125,12 +170,13 @@ mod tests {
     use shared::id::{AdminId, SessionId};
 
     use super::*;
+    use crate::auth::Means;
 
     fn who(roles: &[(Role, Option<ServiceId>)]) -> Identity {
         Identity {
             admin_id: AdminId::generate(),
             name: "a".into(),
-            session_id: SessionId::generate(),
+            means: Means::Session(SessionId::generate()),
             roles: roles.to_vec(),
         }
     }
@@ -159,5 +205,12 @@ mod tests {
         assert_eq!(administered(&who(&mixed)), Some(vec![mine]));
         assert_eq!(administered(&who(&[(Role::Admin, None)])), None);
         assert_eq!(administered(&who(&[(Role::Operator, None)])), Some(vec![]));
+        let twice = who(&[(Role::Viewer, Some(mine)), (Role::Admin, Some(mine)), (Role::Viewer, Some(other))]);
+        assert_eq!(visible(&twice).map(|services| services.len()), Some(2));
+        assert_eq!(permitted(&twice, Permission::SaveDelete), Some(vec![mine]));
+        assert_eq!(permitted(&who(&[(Role::Admin, None)]), Permission::SaveDelete), None);
+        assert_eq!(permitted(&who(&[(Role::Viewer, None)]), Permission::SaveDelete), Some(vec![]));
+        let seen = Seen::of(&who(&[(Role::Viewer, Some(mine))]), None);
+        assert_eq!((seen.one, seen.other), (Some(mine), None));
     }
 }

@@ -1,10 +1,14 @@
 //! The route table: the API at a glance.
 
 pub mod admins;
+pub mod audit;
 pub mod auth;
+pub mod config;
 pub mod credentials;
+pub mod docs;
 pub mod events;
 pub mod gc;
+pub mod groups;
 pub mod health;
 pub mod jobs;
 pub mod platform_users;
@@ -12,6 +16,7 @@ pub mod saves;
 pub mod servers;
 pub mod services;
 pub mod targets;
+pub mod tokens;
 
 use axum::{
     Router,
@@ -27,6 +32,9 @@ macro_rules! routes {
         /// Every route: its method, in lower case, and its path.
         pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
 
+        /// The module of each route's handler, in the order of [`ROUTES`].
+        pub(crate) const HANDLERS: &[&[&str]] = &[$(&[$(stringify!($module)),+]),+];
+
         fn endpoints() -> Router<AppState> {
             Router::new()$(.route($path, $method($($module::)+handle)))+
         }
@@ -36,8 +44,15 @@ macro_rules! routes {
 routes! {
     get    "/healthz"                    health::live;
     get    "/readyz"                     health::ready;
+    get    "/openapi.json"               docs::document;
+    get    "/docs"                       docs::page;
+    get    "/docs/{file}"                docs::asset;
     post   "/v1/auth/login"              auth::login;
+    post   "/v1/auth/refresh"            auth::refresh;
     post   "/v1/auth/logout"             auth::logout;
+    post   "/v1/auth/logout-everywhere"  auth::logout_everywhere;
+    get    "/v1/auth/sessions"           auth::sessions::list;
+    delete "/v1/auth/sessions/{id}"      auth::sessions::delete;
     get    "/v1/auth/me"                 auth::me;
     get    "/v1/admins"                  admins::list;
     post   "/v1/admins"                  admins::create;
@@ -49,11 +64,16 @@ routes! {
     post   "/v1/admins/{id}/roles"       admins::roles::create;
     delete "/v1/admins/{id}/roles/{role}" admins::roles::delete;
     post   "/v1/platform-users"          platform_users::create;
+    get    "/v1/tokens"                  tokens::list;
+    post   "/v1/tokens"                  tokens::create;
+    get    "/v1/tokens/{id}"             tokens::get;
+    delete "/v1/tokens/{id}"             tokens::delete;
     get    "/v1/services"                services::list;
     post   "/v1/services"                services::create;
     get    "/v1/services/{id}"           services::get;
     patch  "/v1/services/{id}"           services::update;
     delete "/v1/services/{id}"           services::delete;
+    post   "/v1/services/{id}/backups"   services::backups;
     get    "/v1/servers"                 servers::list;
     post   "/v1/servers"                 servers::create;
     get    "/v1/servers/{id}"            servers::get;
@@ -72,19 +92,28 @@ routes! {
     post   "/v1/targets/{id}/probe"      targets::probe;
     post   "/v1/targets/{id}/backups"    targets::backups;
     get    "/v1/saves"                   saves::list;
+    get    "/v1/saves/report"            saves::report;
     get    "/v1/saves/{id}"              saves::get;
+    patch  "/v1/saves/{id}"              saves::update;
     delete "/v1/saves/{id}"              saves::delete;
+    get    "/v1/saves/{id}/content"      saves::content;
     post   "/v1/saves/{id}/restore"      saves::restore;
     post   "/v1/saves/{id}/verify"       saves::verify;
     post   "/v1/saves/{id}/copies"       saves::copies;
+    post   "/v1/saves/{id}/accept"       saves::accept;
     post   "/v1/gc"                      gc::create;
     get    "/v1/jobs"                    jobs::list;
     get    "/v1/jobs/{id}"               jobs::get;
     get    "/v1/jobs/{id}/history"       jobs::history;
+    get    "/v1/jobs/{id}/events"        jobs::stream;
     post   "/v1/jobs/{id}/cancel"        jobs::cancel;
     post   "/v1/jobs/{id}/retry"         jobs::retry;
     post   "/v1/jobs/{id}/undo"          jobs::undo;
+    get    "/v1/groups/{id}"             groups::get;
     get    "/v1/events"                  events::list;
+    get    "/v1/audit"                   audit::list;
+    get    "/v1/audit/export"            audit::export;
+    get    "/v1/config"                  config::get;
 }
 
 /// Every route, behind the gate.

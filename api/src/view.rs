@@ -5,7 +5,7 @@
 macro_rules! view {
     ($(#[$meta:meta])* pub struct $name:ident of $row:ty { $($(#[$field_meta:meta])* $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, serde::Serialize)]
+        #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
         pub struct $name { $($(#[$field_meta])* pub $field: $type),+ }
 
         impl From<$row> for $name {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(type_name = "text", rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Reads.
@@ -43,6 +44,11 @@ pub struct AdminNameError;
 
 /// What an admin logs in as: 1 to 128 printable characters, kept in lower case, so that nobody is told from another by case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, min_length = 1, max_length = 128, examples("anna"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct AdminName(String);
 

@@ -15,11 +15,12 @@ mod secrets;
 mod source;
 mod stores;
 mod telemetry;
+mod transfer;
 mod worker;
 
 use std::fmt;
 
-pub use auth::Auth;
+pub use auth::{AdminIds, Auth};
 pub use database::Database;
 pub use encryption::{Encryption, Lock};
 pub use events::{EventMode, Events};
@@ -31,7 +32,8 @@ pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
 pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
 pub use telemetry::{LogFormat, Telemetry};
-pub use worker::Worker;
+pub use transfer::Transfer;
+pub use worker::{Worker, machine};
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,7 @@ pub struct Config {
     pub stores: Stores,
     pub jobs: Jobs,
     pub gc: Gc,
+    pub transfer: Transfer,
     pub worker: Worker,
     pub events: Events,
     pub platform: Platform,
@@ -103,6 +106,7 @@ impl Config {
             stores: stores::read(&mut reader.section("stores")),
             jobs: Jobs::read(&mut reader.section("jobs")),
             gc: Gc::read(&mut reader.section("gc")),
+            transfer: Transfer::read(&mut reader.section("transfer")),
             worker: Worker::read(&mut reader.section("worker")),
             events: Events::read(&mut reader.section("events")),
             platform: Platform::read(&mut reader.section("platform")),

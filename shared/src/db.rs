@@ -2,13 +2,17 @@
 //! functions on a connection: whoever calls decides what is one transaction.
 
 pub mod admins;
+pub mod api_tokens;
 pub mod audit;
+pub mod audit_log;
 pub mod claim;
+pub mod counters;
 pub mod credentials;
 pub mod deletion;
 pub mod event_log;
 pub mod finish;
 pub mod gc;
+pub mod groups;
 pub mod job_done;
 pub mod jobs;
 pub mod kept;
@@ -19,13 +23,18 @@ pub mod outbox;
 pub mod pool;
 pub mod rates;
 pub mod rebuild;
+pub mod refresh;
 pub mod repair;
 pub mod saves;
+pub mod saves_report;
+pub mod saves_update;
 pub mod servers;
 pub mod services;
 pub mod sessions;
+mod span;
 pub mod sweep;
 pub mod targets;
+pub mod tickets;
 pub mod verify;
 pub mod work;
 pub mod workers;
@@ -92,6 +101,13 @@ impl Counted {
     /// How far is counted.
     pub const BOUND: i64 = 10_000;
 
+    /// What was not counted for this list but is kept.
+    #[must_use]
+    pub fn exactly(total: i64) -> Self {
+        Self { total, is_lower_bound: false }
+    }
+
+    /// What was counted, up to one more than the bound.
     #[must_use]
     pub fn of(counted: i64) -> Self {
         Self { total: counted.min(Self::BOUND), is_lower_bound: counted > Self::BOUND }

@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::{
     db::{DbError, finish, jobs, saves},
-    id::{AdminId, JobId, SaveId, TargetId},
+    id::{AdminId, GroupId, JobId, SaveId, TargetId},
     job::{BackupJob, JobState, Payload, ProbeJob, TableName},
     name::CollectionName,
     queue::{self, QueueError},
@@ -49,6 +49,8 @@ pub enum EnqueueError {
     SavePinned(SaveId),
     #[error("save {id} is used by {kind} job {job}: wait for its end or cancel it")]
     SaveInUse { id: SaveId, job: JobId, kind: String },
+    #[error("save {0} is being downloaded: wait for the end")]
+    SaveFetched(SaveId),
     #[error("save {0} is deleted already")]
     SaveDeleted(SaveId),
     #[error("save {id} is being deleted by job {job}")]
@@ -121,6 +123,17 @@ pub async fn backup(
     wanted: BackupRequest,
     asked: &Asked,
 ) -> Result<(JobId, SaveId), EnqueueError> {
+    backup_in(tx, wanted, None, asked).await
+}
+
+/// As [`backup`], as one of a group. What it refuses it refuses before anything is written: the transaction can go on
+/// with the others of the group.
+pub async fn backup_in(
+    tx: &mut PgConnection,
+    wanted: BackupRequest,
+    group: Option<GroupId>,
+    asked: &Asked,
+) -> Result<(JobId, SaveId), EnqueueError> {
     let place = jobs::place(tx, wanted.target_id).await?.ok_or(EnqueueError::TargetMissing(wanted.target_id))?;
     if let Some(store) = wanted.stores.iter().find(|store| !place.stores.contains(store)) {
         return Err(EnqueueError::StoreUnknown { store: store.clone(), known: place.stores.join(", ") });
@@ -161,6 +174,7 @@ pub async fn backup(
     });
     let mut row = new_job(job, payload, wanted.target_id, &place, asked);
     row.save_id = Some(save);
+    row.group_id = group;
     row.exclusive_key = Some(format!("target:{}", wanted.target_id));
     submit(tx, &row).await?;
     saves::set_job(tx, save, job).await?;

@@ -6,6 +6,11 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(transparent))]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(examples("019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50"))
+        )]
         #[serde(transparent)]
         pub struct $name(pub uuid::Uuid);
 
@@ -44,6 +49,8 @@ ids! {
     AdminId,
     /// One login of an admin; every access token of it carries this id.
     SessionId,
+    /// What a program calls the API with.
+    ApiTokenId,
     /// A system that owns databases.
     ServiceId,
     /// A database server.
@@ -64,6 +71,8 @@ ids! {
     EventId,
     /// Jobs that are followed together.
     GroupId,
+    /// Bytes that somebody fetches or brings.
+    TransferId,
     /// This installation of Holdfast; stands in every object key and in each store's marker.
     InstallationId,
 }

@@ -24,6 +24,7 @@ pub const MOST_ENTRIES: usize = 10_000;
 
 /// What a dump holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Inventory {
     pub v: u32,
     /// Of all entries and the rest.
@@ -41,6 +42,7 @@ pub struct Inventory {
 
 /// One table or collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InventoryEntry))]
 pub struct Entry {
     #[serde(default)]
     pub kind: Kind,
@@ -55,6 +57,7 @@ pub struct Entry {
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InventoryKind))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     #[default]
@@ -66,6 +69,7 @@ pub enum Kind {
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InventoryCount))]
 pub struct Count {
     pub rows: u64,
     pub bytes: u64,
@@ -74,6 +78,7 @@ pub struct Count {
 
 /// The sum over what is not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InventoryRest))]
 pub struct Rest {
     /// How many tables or collections.
     pub entries: u64,
@@ -84,6 +89,11 @@ pub struct Rest {
 
 /// A sum of row digests modulo 2^128: as text 32 hex digits, the highest first.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(as = InventoryDigest, value_type = String, pattern = "^[0-9a-f]{32}$", examples("00112233445566778899aabbccddeeff"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub u128);
 

@@ -66,6 +66,7 @@ impl Payload {
 /// The life of a job (design §4). Terminal is terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(type_name = "text", rename_all = "snake_case"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     Queued,
@@ -95,12 +96,16 @@ impl JobState {
 
 /// What went wrong, for people and programs: a stable code, what and where, what to do. Never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = JobProblem))]
 pub struct Problem {
     /// Stable and machine-readable, such as `authentication_failed`.
+    #[cfg_attr(feature = "openapi", schema(example = "authentication_failed"))]
     pub code: String,
     /// What happened, and where.
+    #[cfg_attr(feature = "openapi", schema(example = "the server refused the password"))]
     pub message: String,
     /// What to do about it.
+    #[cfg_attr(feature = "openapi", schema(example = "change the credential's password"))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
     /// Whether another attempt may help.

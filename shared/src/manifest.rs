@@ -30,6 +30,7 @@ pub const DUMP: &str = "dump.";
 
 /// A save, described so that it can be read and checked without Holdfast's tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manifest {
     pub format: u32,
     pub installation: InstallationId,
@@ -63,6 +64,7 @@ pub struct Manifest {
     /// What was done to the raw bytes of this copy, in order: undo it from the last to the first.
     pub encodings: Vec<Encoding>,
     /// What the database is apart from its contents: owner, encoding, collation, ACL, settings.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub database_properties: serde_json::Value,
     pub read_back: BTreeMap<Slug, String>,
     pub started_at: DateTime<Utc>,
@@ -79,6 +81,7 @@ pub struct Manifest {
 
 /// How a server is reached, without who may: what a catalogue that is rebuilt makes a server of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerAddress {
     pub host: String,
     pub port: u16,
@@ -103,6 +106,7 @@ impl Default for ServerAddress {
 
 /// What moment a dump shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Consistency {
     /// One transaction snapshot.
@@ -115,6 +119,7 @@ pub enum Consistency {
 
 /// One reversible change of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     Zstd,
@@ -126,6 +131,7 @@ pub enum Encoding {
 /// A dump that is longer than its store's objects may be is cut into `dump.0001`, `dump.0002`, … at any byte of its stored
 /// stream. Its raw facts are those of the whole dump then, and stand with its first object; the others have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ManifestObject {
     /// `dump.0001`, `globals.sql.zst`: the last segment of the key.
     pub part: String,

@@ -11,10 +11,15 @@ pub struct NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path, $pattern:literal, $example:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "db", derive(sqlx::Type), sqlx(transparent))]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(value_type = String, pattern = $pattern, examples($example))
+        )]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -57,29 +62,30 @@ macro_rules! name {
 name! {
     /// A name of ours (service, server, target, store, worker group): it may stand in an object key, a routing
     /// key and a file name, so it is 1–63 lower-case letters, digits and inner hyphens, first a letter or digit.
-    Slug, "name", check_slug
+    Slug, "name", check_slug, r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "items"
 }
 name! {
     /// A database's name as PostgreSQL takes it: 1–63 bytes (NAMEDATALEN − 1), anything but NUL.
-    DatabaseName, "database name", check_database
+    DatabaseName, "database name", check_database, r"^[^\u0000]{1,63}$", "items"
 }
 name! {
     /// A database server's host: a DNS name, IPv4 or IPv6 address, and nothing that libpq would read as a list,
     /// an option or a socket directory.
-    HostName, "host", check_host
+    HostName, "host", check_host, r"^[A-Za-z0-9_:][A-Za-z0-9._:-]{0,252}$", "db-1.example.org"
 }
 name! {
     /// A database user: 1–63 bytes, without NUL and line breaks (a `PGPASSFILE` is a file of lines), and such that a login
     /// by SCRAM can carry it: prepared by `SASLprep` (RFC 4013), and without commas, which separate the login's fields.
-    UserName, "user name", check_user
+    UserName, "user name", check_user, r"^[^\u0000\n\r,]{1,63}$", "backup"
 }
 name! {
     /// A collection's name as `MongoDB` takes it from users: 1–255 bytes, no NUL, no `$`, and not `system.` something.
-    CollectionName, "collection name", check_collection
+    CollectionName, "collection name", check_collection, r"^[^\u0000$]{1,255}$", "lots"
 }
 name! {
     /// The key of an object in a store: relative, segments of `[A-Za-z0-9._-]`, never `.` or `..`, at most 512 bytes.
-    StoreKey, "object key", check_key
+    StoreKey, "object key", check_key, r"^[A-Za-z0-9._][A-Za-z0-9._/-]{0,511}$",
+    "019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50/items/main/019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f51/1/dump.0001"
 }
 
 fn check_slug(text: &str) -> Result<(), &'static str> {

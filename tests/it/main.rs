@@ -20,4 +20,5 @@ mod preflight;
 mod queue;
 mod rebuild;
 mod s3;
+mod transfer;
 mod verify;

@@ -1,11 +1,14 @@
 //! Wiring: configuration → context → the loops of a worker. Tests build the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret;
 use shared::{
     config::{self, Config, StoreKind},
-    db::{migrate, pool, workers::WorkerRow},
+    db::{
+        migrate, pool,
+        workers::{self, WorkerRow},
+    },
     name::Slug,
     secret::{KeyRing, PublicKey},
     shutdown::Shutdown,
@@ -21,7 +24,8 @@ use crate::{
         process::Launcher,
         secrets,
     },
-    event, port,
+    event,
+    port::Port,
     signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
     stream::Encryption,
@@ -68,21 +72,25 @@ impl App {
             settings,
             gc: config.gc.clone(),
             jobs: config.jobs.clone(),
+            transfer: config.transfer.clone(),
         });
         let id = uuid::Uuid::now_v7();
         let name = format!("{}/{}", ctx.settings.name, id.simple());
-        let me = describe(&ctx, id, &keys);
+        let listener = tokio::net::TcpListener::bind(ctx.settings.port_listen).await?;
+        let address = listener.local_addr()?;
+        let me = describe(&ctx, id, &keys, address);
+        // At once, so that whoever is told that the worker has started is not told of none.
+        workers::seen(&mut *pool.acquire().await?, &me).await?;
 
         Dispatch::new(Arc::clone(&ctx), shutdown.clone(), name).start(hints);
         // Neither is waited for: sweeping and health go on until the last job is done.
         shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
         event::start(config, installation, &shutdown);
         inspect(&ctx, &shutdown);
-        let listener = tokio::net::TcpListener::bind(ctx.settings.port_listen).await?;
-        tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %listener.local_addr()?, "worker started");
-        let (port, stop) = (Arc::clone(&ctx), shutdown.soft().clone());
+        tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %address, "worker started");
+        let port = Port { ctx: Arc::clone(&ctx), shutdown: shutdown.clone() };
         shutdown.tasks().spawn(async move {
-            if let Err(error) = port::serve(port, listener, stop).await {
+            if let Err(error) = port.serve(listener).await {
                 tracing::error!(error = %shared::telemetry::Causes(&error), "the health port failed");
             }
         });
@@ -154,7 +162,14 @@ fn inspect(ctx: &Context, shutdown: &Shutdown) {
     }
 }
 
-fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {
+fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing, address: SocketAddr) -> WorkerRow {
+    let reached = || {
+        if !address.ip().is_unspecified() {
+            return Some(format!("http://{address}"));
+        }
+        let machine = config::machine();
+        (!machine.is_empty()).then(|| format!("http://{machine}:{}", address.port()))
+    };
     WorkerRow {
         id,
         name: ctx.settings.name.to_string(),
@@ -163,5 +178,6 @@ fn describe(ctx: &Context, id: uuid::Uuid, keys: &KeyRing) -> WorkerRow {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stores: ctx.stores.keys().map(ToString::to_string).collect(),
         key_ids: keys.key_ids().map(str::to_owned).collect(),
+        transfer_url: ctx.settings.transfer_url.clone().or_else(reached),
     }
 }

@@ -51,6 +51,7 @@ pub struct Context {
     pub gc: config::Gc,
     /// What holds for jobs that Holdfast asks of itself.
     pub jobs: config::Jobs,
+    pub transfer: config::Transfer,
 }
 
 /// Why a target cannot be worked on.

@@ -18,3 +18,4 @@ pub mod signing;
 pub mod store;
 pub mod stream;
 pub mod sweeper;
+pub mod transfer;

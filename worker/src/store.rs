@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use shared::id::InstallationId;
 use shared::name::{Slug, StoreKey};
@@ -228,6 +228,16 @@ pub trait Store: Send + Sync + Debug {
     /// the reader's to check.
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError>;
 
+    /// As [`Store::read`], without the first `offset` bytes; of a shorter object, nothing.
+    async fn read_from(
+        &self,
+        key: &StoreKey,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> Result<ByteStream, StoreError> {
+        Ok(without_first(self.read(key, cancel).await?, offset))
+    }
+
     /// Whether the object exists, and its length.
     async fn stat(&self, key: &StoreKey) -> Result<Option<Stat>, StoreError>;
 
@@ -273,6 +283,19 @@ pub trait Upload: Send + Debug {
 
     /// Removes what was written.
     async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The stream without its first bytes. Blocks may become empty.
+fn without_first(blocks: ByteStream, mut skip: u64) -> ByteStream {
+    if skip == 0 {
+        return blocks;
+    }
+    let rest = blocks.map_ok(move |mut block| {
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(block.len());
+        skip -= skipped as u64;
+        block.split_off(skipped)
+    });
+    rest.boxed()
 }
 
 /// Writes a small object whose bytes are at hand. The row that names `at` must exist.

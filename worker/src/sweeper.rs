@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        gc, kept, sweep,
+        counters, gc, kept, sweep,
         workers::{self, WorkerRow},
     },
     enqueue::{self, Asked, EnqueueError, GcRequest},
@@ -83,6 +83,7 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     let due = sweep::undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;
+    counters::settle(&mut tx).await?;
     if acted || !due.is_empty() {
         failpoint!("sweep.commit.before");
     }

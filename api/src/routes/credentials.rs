@@ -22,7 +22,10 @@ view! {
     pub struct Credential of CredentialRow {
         id: CredentialId,
         name: Slug,
+        /// The database user.
         user_name: UserName,
+        /// To which of the workers' keys the password is sealed.
+        #[schema(example = "k1")]
         key_id: String,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,

@@ -5,6 +5,7 @@ pub mod get;
 pub mod history;
 pub mod list;
 pub mod retry;
+pub mod stream;
 pub mod undo;
 
 use std::time::Duration;
@@ -33,14 +34,22 @@ use crate::{
 };
 
 /// A job as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Job {
     pub id: JobId,
+    /// `backup`, `restore`, `undo`, `probe`, `preflight`, `delete`, `gc`, `verify`, `copy`, …
+    #[schema(example = "backup")]
     pub kind: String,
     pub state: JobState,
+    /// What it does in its state: `dump`, `committing`, …
     pub phase: Option<String>,
+    /// What was asked, with its version `v`.
+    #[schema(value_type = Object)]
     pub payload: Value,
+    /// The higher the sooner: 0 to 9.
+    #[schema(example = 5)]
     pub priority: i16,
+    #[schema(example = "default")]
     pub worker_group: String,
     pub service_id: Option<ServiceId>,
     pub target_id: Option<TargetId>,
@@ -49,19 +58,34 @@ pub struct Job {
     pub save_id: Option<SaveId>,
     /// The save it reads.
     pub reads_save_id: Option<SaveId>,
+    /// Jobs that are followed together.
     pub group_id: Option<GroupId>,
+    /// The job that must have ended well before.
     pub after_job_id: Option<JobId>,
+    /// The job that it repeats.
     pub retry_of: Option<JobId>,
+    /// Attempts so far.
+    #[schema(example = 1)]
     pub attempt: i32,
+    #[schema(example = 5)]
     pub max_attempts: i32,
+    /// Who works on it.
     pub worker: Option<String>,
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// Not before then.
     pub next_run_at: DateTime<Utc>,
+    /// How far it is: `raw_bytes`, `stored_bytes`, `bytes_per_s`, `elapsed_ms`, …
+    #[schema(value_type = Object)]
     pub progress: Value,
+    /// What came out, by kind.
+    #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
+    /// Why the last attempt failed.
     pub error: Option<Problem>,
     pub requested_by: Option<AdminId>,
+    /// Of the call that asked for it.
     pub request_id: Option<String>,
+    /// Goes with everything that came of the call.
     pub trace_id: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
@@ -105,9 +129,12 @@ impl From<JobRow> for Job {
 }
 
 /// `?wait=30s`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct WaitQuery {
+    /// How long to wait for the job's end: seconds, or with a unit (`500ms`, `30s`, `1m`). At most what is configured.
+    #[param(pattern = "^[0-9]+(ms|s|m)?$")]
     wait: Option<String>,
 }
 
@@ -149,6 +176,7 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }
+        | EnqueueError::SaveFetched(_)
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }

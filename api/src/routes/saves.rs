@@ -1,11 +1,15 @@
 //! Saves: what was kept, and putting it back.
 
+pub mod accept;
+pub mod content;
 pub mod copies;
 pub mod delete;
 pub mod get;
 pub mod list;
 mod part;
+pub mod report;
 pub mod restore;
+pub mod update;
 pub mod verify;
 
 use chrono::{DateTime, Utc};
@@ -18,30 +22,49 @@ use shared::{
 };
 
 /// A save as lists show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of design §4, as the row has them")]
 pub struct Save {
     pub id: SaveId,
     pub target_id: TargetId,
     pub service_id: ServiceId,
+    /// Counted per target, from 1.
+    #[schema(example = 7)]
     pub version: i32,
     pub state: SaveState,
     pub scope: Scope,
     pub origin: Origin,
     pub mode: Mode,
+    /// How many copies must be good.
+    #[schema(example = 1)]
     pub required_copies: i32,
+    /// The job that made it; none: it was found in a store.
     pub job_id: Option<JobId>,
     pub requested_by: Option<AdminId>,
+    /// For people.
+    #[schema(example = "before the move")]
     pub note: String,
+    /// Of the dump, before it is packed.
     pub raw_bytes: Option<i64>,
+    /// Of one copy.
     pub stored_bytes: Option<i64>,
+    /// What the dump could not do as it should.
     pub warnings: Vec<String>,
+    /// Why there is no save, where it failed.
     pub error: Option<Problem>,
+    /// Whether enough copies are good, as far as is known.
     pub valid: bool,
+    /// Why a person called it invalid; null: nobody did.
+    pub invalid_reason: Option<String>,
+    /// Whether somebody known here has signed it.
     pub trusted: bool,
+    /// Whether it is out of line with those before it.
     pub suspicious: bool,
+    /// Whether it may be deleted.
     pub pinned: bool,
+    /// When enough copies were last read whole and found good.
     pub verified_at: Option<DateTime<Utc>>,
+    /// When it will be deleted; none: never by itself.
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub available_at: Option<DateTime<Utc>>,
@@ -68,6 +91,7 @@ impl From<SaveRow> for Save {
             warnings: row.warnings.0,
             error: row.error.map(|error| error.0),
             valid: row.valid,
+            invalid_reason: row.invalid_reason,
             trusted: row.trusted,
             suspicious: row.suspicious,
             pinned: row.pinned,

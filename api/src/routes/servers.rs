@@ -22,13 +22,21 @@ view! {
         id: ServerId,
         name: Slug,
         engine: Engine,
+        /// Of a MongoDB server with a `uri`: its first host.
         host: HostName,
+        #[schema(example = 5432)]
         port: i32,
         tls_mode: TlsMode,
+        /// Whose certificates are believed, in PEM; none: those the system believes.
         tls_ca_pem: Option<String>,
+        /// Where databases are created from.
         maintenance_database: DatabaseName,
+        /// How many jobs work on the server at once.
+        #[schema(example = 2)]
         max_jobs: i32,
+        /// How many bytes its disks hold, for preflights; none: not known.
         capacity_bytes: Option<i64>,
+        /// Of a MongoDB server: hosts and options.
         uri: Option<String>,
         auth: Auth,
         created_at: DateTime<Utc>,

@@ -1,5 +1,6 @@
 //! Services.
 
+pub mod backups;
 pub mod create;
 pub mod delete;
 pub mod get;
@@ -15,7 +16,10 @@ view! {
     /// A service as the API shows it.
     pub struct Service of ServiceRow {
         id: ServiceId,
+        /// Unique among services; stands in object keys and routing keys.
         name: Slug,
+        /// For people; at most 500 characters.
+        #[schema(example = "what the items are")]
         description: String,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,

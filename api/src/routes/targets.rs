@@ -24,16 +24,30 @@ view! {
         id: TargetId,
         service_id: ServiceId,
         server_id: ServerId,
+        /// Unique within the service.
         name: Slug,
         database: DatabaseName,
+        /// A role that may read.
         backup_credential_id: CredentialId,
+        /// A role that may write; none: the target cannot be restored into.
         restore_credential_id: Option<CredentialId>,
+        /// Where its saves are kept.
+        #[schema(example = json!(["main"]))]
         stores: Vec<String>,
+        /// How many copies make a save available.
+        #[schema(example = 1)]
         required_copies: i32,
+        /// Whose workers can reach it.
+        #[schema(example = "default")]
         worker_group: Slug,
+        /// Seconds after which a job is given up; none: as configured.
         deadline_s: Option<i32>,
+        /// Seconds without a byte after which an attempt is given up; none: as configured.
         stall_s: Option<i32>,
+        /// What dumps and restores a MongoDB target.
         mongo_mode: MongoMode,
+        /// The version of its latest save.
+        #[schema(example = 7)]
         last_version: i32,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,

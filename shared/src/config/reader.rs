@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::{Dict, Value};
@@ -171,6 +172,16 @@ impl Section<'_> {
                 None
             }
         }
+    }
+
+    /// The file of a secret, where it is the file that counts: for what is read again while the process runs.
+    pub(super) fn secret_file(&mut self, name: &str) -> Option<PathBuf> {
+        let (direct, by_file) = (self.value(name), self.value(&format!("{name}_file")));
+        let layer = |found: &Option<(String, Value)>| found.as_ref().map(|(_, value)| self.reader.merged.layer(value));
+        if layer(&direct) > layer(&by_file) {
+            return None;
+        }
+        by_file.and_then(|(_, value)| value.as_str().map(PathBuf::from))
     }
 
     /// The names in this table; `_file` is stripped from those that name a secret's file.

@@ -39,6 +39,8 @@ pub struct Worker {
     pub zstd_level: i32,
     /// Health, metrics, transfers.
     pub port_listen: SocketAddr,
+    /// Where the API reaches that port, `http://host:port`, if that is not where it listens.
+    pub transfer_url: Option<String>,
 }
 
 impl Worker {
@@ -69,13 +71,33 @@ impl Worker {
             pg_bindirs: s.get("pg_bindirs", "a list of directories"),
             zstd_level: i32::try_from(s.number("zstd_level", 1..=19)).unwrap_or(1),
             port_listen: super::http::listen(s, "port_listen", 8081),
+            transfer_url: transfer_url(s),
         }
     }
 }
 
+/// A URL of which nothing but host and port is ours to give.
+fn transfer_url(s: &mut Section<'_>) -> Option<String> {
+    let expects = "http://host:port";
+    let url: String = s.optional("transfer_url", expects)?;
+    let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if authority.is_empty() || !authority.chars().all(plain) {
+        s.fail("transfer_url", &format!("{url:?} is no such address"), &format!("give {expects}"));
+        return None;
+    }
+    Some(format!("http://{authority}"))
+}
+
+/// The name of this machine, as others may know it.
+#[must_use]
+pub fn machine() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// The host's name made into a name of ours; "worker" where that leaves nothing.
 fn host_name() -> Slug {
-    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
+    let text = machine().to_lowercase();
     let text: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
     let worker = || "worker".to_owned();
     let text = Some(text.trim_matches('-').to_owned()).filter(|text| !text.is_empty()).unwrap_or_else(worker);

@@ -1,5 +1,6 @@
 //! The audit log: who did what, from where, with what result. Rows are added and read, never changed.
 
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::DbError;
@@ -22,12 +23,18 @@ pub struct Entry<'a> {
     pub detail: serde_json::Value,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::Type)]
+/// What became of what was tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AuditOutcome))]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It was permitted and done.
     #[default]
     Allowed,
+    /// It was refused: no permission, no valid token, too many attempts.
     Denied,
+    /// It was permitted and could not be done.
     Failed,
 }
 

@@ -38,3 +38,8 @@ pub async fn after(
     .fetch_all(conn)
     .await?)
 }
+
+/// The `seq` of the newest fact; 0: there is none.
+pub async fn newest(conn: &mut PgConnection) -> Result<i64, DbError> {
+    Ok(sqlx::query_scalar!("SELECT last FROM outbox_seq").fetch_one(conn).await?)
+}

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use super::{Counted, DbError};
+use super::{Counted, DbError, span::Span};
 use crate::{
     id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
     job::{JobState, Journal, Payload, Problem},
@@ -107,12 +107,20 @@ pub struct JobEventRow {
 pub struct JobFilter {
     /// The services the caller may see.
     pub service_ids: Option<Vec<ServiceId>>,
+    pub service_id: Option<ServiceId>,
     pub target_id: Option<TargetId>,
     pub kind: Option<String>,
     pub state: Option<JobState>,
     pub group_id: Option<GroupId>,
     /// Oldest first; else newest first.
     pub oldest_first: bool,
+}
+
+impl JobFilter {
+    /// Whether the totals of `job_counts` tell how many there are.
+    fn is_counted(&self) -> bool {
+        self.group_id.is_none()
+    }
 }
 
 /// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon.
@@ -159,29 +167,47 @@ pub(super) async fn by_ids(conn: &mut PgConnection, ids: &[JobId]) -> Result<Vec
     Ok(sqlx::query_file_as!(JobRow, "src/db/sql/jobs_by_ids.sql", ids as _).fetch_all(conn).await?)
 }
 
-/// A page of jobs in the order of their creation, and how many there are (counted to 10,000). A job that changes
-/// meanwhile is shown as it is by then.
+/// The statement of [`list`], for whoever looks at its plans.
+pub const PAGE: &str = include_str!("sql/jobs_page.sql");
+
+/// A page of jobs in the order of their creation, and how many there are: exactly, or counted to 10,000 of a group. A job
+/// that changes meanwhile is shown as it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &JobFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<JobRow>, Counted), DbError> {
-    let page = sqlx::query_file!(
-        "src/db/sql/jobs_page.sql",
-        filter.service_ids.as_deref() as _,
-        filter.target_id as _,
-        filter.kind.as_deref(),
-        filter.state.map(JobState::as_str),
-        filter.group_id as _,
-        limit,
-        offset,
-        Counted::BOUND + 1,
-        filter.oldest_first
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    Ok((by_ids(conn, &page.ids).await?, Counted::of(page.total)))
+    let mut span = Span { limit, offset, from_end: false };
+    if filter.is_counted() && Span::is_far(offset) {
+        let (_, total) = page(conn, filter, Span { limit: 0, offset: 0, from_end: false }).await?;
+        span = Span::of(limit, offset, total);
+    }
+    let (mut ids, total) = page(conn, filter, span).await?;
+    if span.from_end {
+        ids.reverse();
+    }
+    let total = if filter.is_counted() { Counted::exactly(total) } else { Counted::of(total) };
+    Ok((by_ids(conn, &ids).await?, total))
+}
+
+/// The ids of these rows in the order they are read in, and the total.
+async fn page(conn: &mut PgConnection, filter: &JobFilter, span: Span) -> Result<(Vec<JobId>, i64), DbError> {
+    // Not checked by the macros, which keep a statement prepared: PostgreSQL would come to one plan for all filters.
+    Ok(sqlx::query_as(PAGE)
+        .bind(filter.service_ids.as_deref())
+        .bind(filter.service_id)
+        .bind(filter.target_id)
+        .bind(filter.kind.as_deref())
+        .bind(filter.state.map(JobState::as_str))
+        .bind(filter.group_id)
+        .bind(span.limit)
+        .bind(span.offset)
+        .bind(filter.oldest_first != span.from_end)
+        .bind((!filter.is_counted()).then_some(Counted::BOUND + 1))
+        .persistent(false)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// A job's history, oldest first.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
-use super::{Counted, DbError, ensure_rows};
+use super::{Counted, DbError, ensure_rows, span::Span};
 use crate::{
     id::{AdminId, JobId, SaveId, ServiceId, TargetId},
     job::Problem,
@@ -48,6 +48,8 @@ pub struct SaveRow {
     pub warnings: Json<Vec<String>>,
     pub error: Option<Json<Problem>>,
     pub valid: bool,
+    /// Why a person called it invalid; none: nobody did.
+    pub invalid_reason: Option<String>,
     pub trusted: bool,
     pub suspicious: bool,
     pub pinned: bool,
@@ -80,8 +82,18 @@ pub struct SaveFilter {
     pub target_id: Option<TargetId>,
     pub state: Option<SaveState>,
     pub valid: Option<bool>,
+    pub suspicious: Option<bool>,
+    pub pinned: Option<bool>,
+    pub origin: Option<Origin>,
     /// Oldest first; else newest first.
     pub oldest_first: bool,
+}
+
+impl SaveFilter {
+    /// Whether the totals of `save_counts` tell how many there are.
+    fn is_counted(&self) -> bool {
+        self.pinned.is_none() && self.origin.is_none()
+    }
 }
 
 /// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock).
@@ -136,7 +148,7 @@ pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Resul
 
 /// One save.
 pub async fn get(conn: &mut PgConnection, id: SaveId) -> Result<Option<SaveRow>, DbError> {
-    Ok(by_ids(conn, &[id]).await?.pop())
+    Ok(by_ids(conn, &[id], true).await?.pop())
 }
 
 /// One save, locked against changes until the transaction ends.
@@ -154,9 +166,10 @@ pub async fn lock_to_read(conn: &mut PgConnection, id: SaveId) -> Result<Option<
     get(conn, id).await
 }
 
-/// These saves, in this order. The one place that lists the columns of a save.
-async fn by_ids(conn: &mut PgConnection, ids: &[SaveId]) -> Result<Vec<SaveRow>, DbError> {
-    Ok(sqlx::query_file_as!(SaveRow, "src/db/sql/saves_by_ids.sql", ids as _).fetch_all(conn).await?)
+/// These saves, in this order, their manifests only where they are wanted: those of large databases are megabytes. The
+/// one place that lists the columns of a save.
+async fn by_ids(conn: &mut PgConnection, ids: &[SaveId], manifests: bool) -> Result<Vec<SaveRow>, DbError> {
+    Ok(sqlx::query_file_as!(SaveRow, "src/db/sql/saves_by_ids.sql", ids as _, manifests).fetch_all(conn).await?)
 }
 
 /// A save's copies, by store.
@@ -171,29 +184,49 @@ pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>,
     .await?)
 }
 
-/// A page of saves in the order of their creation, and how many there are (counted to 10,000). A save that changes
-/// meanwhile is shown as it is by then.
+/// The statement of [`list`], for whoever looks at its plans.
+pub const PAGE: &str = include_str!("sql/saves_page.sql");
+
+/// A page of saves in the order of their creation, without their manifests, and how many there are: exactly, or counted
+/// to 10,000 where the filter names what no total is kept of. A save that changes meanwhile is shown as it is by then.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &SaveFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<SaveRow>, Counted), DbError> {
-    let page = sqlx::query_file!(
-        "src/db/sql/saves_page.sql",
-        filter.service_ids.as_deref() as _,
-        filter.service_id as _,
-        filter.target_id as _,
-        filter.state.map(SaveState::as_str),
-        filter.valid,
-        limit,
-        offset,
-        Counted::BOUND + 1,
-        filter.oldest_first
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    Ok((by_ids(conn, &page.ids).await?, Counted::of(page.total)))
+    let mut span = Span { limit, offset, from_end: false };
+    if filter.is_counted() && Span::is_far(offset) {
+        let (_, total) = page(conn, filter, Span { limit: 0, offset: 0, from_end: false }).await?;
+        span = Span::of(limit, offset, total);
+    }
+    let (mut ids, total) = page(conn, filter, span).await?;
+    if span.from_end {
+        ids.reverse();
+    }
+    let total = if filter.is_counted() { Counted::exactly(total) } else { Counted::of(total) };
+    Ok((by_ids(conn, &ids, false).await?, total))
+}
+
+/// The ids of these rows in the order they are read in, and the total.
+async fn page(conn: &mut PgConnection, filter: &SaveFilter, span: Span) -> Result<(Vec<SaveId>, i64), DbError> {
+    // Not checked by the macros, which keep a statement prepared: PostgreSQL would come to one plan for all filters.
+    Ok(sqlx::query_as(PAGE)
+        .bind(filter.service_ids.as_deref())
+        .bind(filter.service_id)
+        .bind(filter.target_id)
+        .bind(filter.state.map(SaveState::as_str))
+        .bind(filter.valid)
+        .bind(filter.suspicious)
+        .bind(filter.pinned)
+        .bind(filter.origin.map(Origin::as_str))
+        .bind(span.limit)
+        .bind(span.offset)
+        .bind(filter.oldest_first != span.from_end)
+        .bind((!filter.is_counted()).then_some(Counted::BOUND + 1))
+        .persistent(false)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Pending → available, inside the fenced finish of the backup.

@@ -51,7 +51,61 @@ pub async fn live(conn: &mut PgConnection, id: SessionId) -> Result<Option<LiveS
     .await?)
 }
 
-/// Ends a session at once. A session that has ended stays as it was.
+/// A live session, for its owner to recognise.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    pub id: SessionId,
+    /// Where the login came from.
+    pub address: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// When its refresh token was last exchanged, if ever.
+    pub refreshed_at: Option<DateTime<Utc>>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The live sessions of an admin, newest first. Answers the page and the whole count.
+pub async fn list(
+    conn: &mut PgConnection,
+    admin: AdminId,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<SessionRow>, i64), DbError> {
+    let rows = sqlx::query_as!(
+        SessionRow,
+        "SELECT s.id, s.address, s.created_at, s.expires_at,
+             (SELECT max(r.used_at) FROM refresh_tokens r WHERE r.session_id = s.id) AS refreshed_at
+         FROM sessions s WHERE s.admin_id = $1 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+         ORDER BY s.id DESC LIMIT $2 OFFSET $3",
+        admin.0,
+        limit,
+        offset
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        "SELECT count(*) AS \"total!\" FROM sessions
+         WHERE admin_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
+        admin.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((rows, total))
+}
+
+/// Ends a live session of this admin at once; `false`: the admin has no such session.
+pub async fn revoke_own(conn: &mut PgConnection, admin: AdminId, id: SessionId) -> Result<bool, DbError> {
+    let ended = sqlx::query!(
+        "UPDATE sessions SET revoked_at = clock_timestamp()
+         WHERE id = $1 AND admin_id = $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
+        id.0,
+        admin.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+/// Ends a session at once, and with it its access and refresh tokens. A session that has ended stays as it was.
 pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbError> {
     sqlx::query!("UPDATE sessions SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL", id.0)
         .execute(conn)
@@ -62,20 +116,10 @@ pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbErro
 /// Ends every live session of an admin at once, and with them their access and refresh tokens; answers how many. API tokens
 /// are not of a session: they live as long as their owner may log in.
 pub async fn revoke_all(conn: &mut PgConnection, admin: AdminId) -> Result<u64, DbError> {
-    revoke_but(conn, admin, None).await
-}
-
-/// As [`revoke_all`], all but one: whoever changes their own password stays logged in where they did it.
-pub async fn revoke_others(conn: &mut PgConnection, admin: AdminId, kept: SessionId) -> Result<u64, DbError> {
-    revoke_but(conn, admin, Some(kept)).await
-}
-
-async fn revoke_but(conn: &mut PgConnection, admin: AdminId, kept: Option<SessionId>) -> Result<u64, DbError> {
     let ended = sqlx::query!(
         "UPDATE sessions SET revoked_at = clock_timestamp()
-         WHERE admin_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
-        admin.0,
-        kept as _
+         WHERE admin_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
+        admin.0
     )
     .execute(conn)
     .await?;

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, types::Json};
 use super::{
     DbError, finish,
     jobs::{self, JobRow},
+    tickets,
 };
 use crate::{
     id::JobId,
@@ -81,8 +82,8 @@ pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId
     .await?)
 }
 
-/// Removes what only helped for a moment: spent hints (apalis ships no working vacuum), dead workers' rows, old login
-/// failures.
+/// Removes what only helped for a moment: spent hints (apalis ships no working vacuum), dead workers' rows, tickets that
+/// are over, old login failures and sessions.
 pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!(
         "DELETE FROM apalis.jobs WHERE job_type = $1 AND (
@@ -101,7 +102,19 @@ pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!("DELETE FROM workers WHERE last_seen_at < clock_timestamp() - interval '1 day'")
         .execute(&mut *tx)
         .await?;
-    sqlx::query!("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'").execute(tx).await?;
+    tickets::prune(&mut *tx).await?;
+    sqlx::query!("DELETE FROM login_failures WHERE at < clock_timestamp() - interval '1 day'")
+        .execute(&mut *tx)
+        .await?;
+    // With their refresh tokens. Until then a used one that comes again is still recognised for what it is.
+    sqlx::query!("DELETE FROM sessions WHERE expires_at < clock_timestamp() - interval '7 days'")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "DELETE FROM api_tokens WHERE coalesce(revoked_at, expires_at) < clock_timestamp() - interval '90 days'"
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -45,7 +45,7 @@ pub async fn settle_copy(
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether the save is valid now, which it is with enough good copies; and, if `verified`, that it was seen so. `None`:
+/// Whether the save is valid now, which it is with enough good copies, unless a person says otherwise; and, if `verified`, that it was seen so. `None`:
 /// it is not available any more.
 pub async fn settle_save(conn: &mut PgConnection, save: SaveId, verified: bool) -> Result<Option<Standing>, DbError> {
     let good = sqlx::query_scalar!(
@@ -55,7 +55,7 @@ pub async fn settle_save(conn: &mut PgConnection, save: SaveId, verified: bool) 
     .fetch_one(&mut *conn)
     .await?;
     let required = sqlx::query_scalar!(
-        "UPDATE saves SET valid = $2::bigint >= required_copies,
+        "UPDATE saves SET valid = $2::bigint >= required_copies AND invalid_reason IS NULL,
              verified_at = CASE WHEN $3 THEN clock_timestamp() ELSE verified_at END
          WHERE id = $1 AND state = 'available' RETURNING required_copies",
         save.0,

@@ -10,9 +10,12 @@ use crate::{
 
 /// A table by its literal schema and name. An identifier has the bounds of a database's name (NAMEDATALEN − 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TableName {
+    /// `public`, as it stands in the catalogue: no quotes.
     pub schema: DatabaseName,
+    /// Its name, or a partitioned table's, or a view's.
     pub table: DatabaseName,
 }
 

@@ -7,6 +7,7 @@ use crate::{name::CollectionName, save::Mode};
 
 /// What becomes of the save's extensions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExtensionPolicy {
     /// They are created where they are missing, and the restore fails where that is not possible.

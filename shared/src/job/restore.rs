@@ -10,6 +10,7 @@ use crate::{
 
 /// Who owns what is restored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerPolicy {
     /// As dumped: needs the roles on the server and a restore role that may set them.
@@ -21,6 +22,7 @@ pub enum OwnerPolicy {
 
 /// Whether grants are restored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PrivilegePolicy {
     Keep,
@@ -30,6 +32,7 @@ pub enum PrivilegePolicy {
 
 /// How a database is replaced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// By swap where the restore role may create and rename databases, else directly.
@@ -43,6 +46,7 @@ pub enum Method {
 
 /// What a whole database is held against once it is restored, before it gets its name: the inventory of the save.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Compare {
     /// Rows and their contents: all of it is read once more.

@@ -20,6 +20,11 @@ const OPTIONS: &[&str] = &[
 
 /// A `mongodb://` or `mongodb+srv://` string without user, password and database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = r"^mongodb(\+srv)?://[^@]+$", examples("mongodb://a.example.org:27017,b.example.org/?replicaSet=rs0"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct MongoUri(String);
 

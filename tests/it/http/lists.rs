@@ -139,13 +139,19 @@ async fn jobs_and_saves_are_filtered_and_ordered() {
 async fn a_long_list_is_counted_to_its_bound_and_says_so() {
     let app = App::spawn().await;
     let paper = Paper::create(&app.client).await;
+    let group = "11111111-1111-7111-8111-111111111111";
     app.execute(&format!(
-        "INSERT INTO jobs (id, kind, payload, service_id, target_id, max_attempts, state, finished_at)
-         SELECT gen_random_uuid(), 'probe', '{{}}', '{}', '{}', 1, 'succeeded', now() FROM generate_series(1, 10001)",
+        "INSERT INTO jobs (id, kind, payload, service_id, target_id, max_attempts, state, finished_at, group_id)
+         SELECT gen_random_uuid(), 'probe', '{{}}', '{}', '{}', 1, 'succeeded', now(), '{group}' FROM generate_series(1, 10001)",
         paper.service, paper.target
     ))
     .await;
-    let answer = app.client.get("/v1/jobs?page=3").await;
+    for query in [String::new(), format!("target={}", paper.target), "state=succeeded&kind=probe".into()] {
+        let whole = app.client.get(&format!("/v1/jobs?{query}")).await;
+        let (count, bound) = (whole.header("x-total-count"), whole.header("x-total-count-bound"));
+        assert_eq!((count, bound), (Some("10001"), None), "a total is kept of {query:?}");
+    }
+    let answer = app.client.get(&format!("/v1/jobs?group={group}&page=3")).await;
     assert_eq!(ids(&answer).len(), 20);
     let (count, bound) = (answer.header("x-total-count"), answer.header("x-total-count-bound"));
     assert_eq!((count, bound), (Some("10000"), Some("lower")));

@@ -186,6 +186,74 @@ fn corpus(good: &Forge, other: &Forge) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Every member of header and claims in turn: missing, null, an empty text, twice, and beside itself in other letters.
+fn members(good: &Forge) -> Vec<(String, String)> {
+    let mut bad = Vec::new();
+    for (part, whole) in [("header", &good.header), ("claims", &good.claims)] {
+        for (name, value) in whole.as_object().unwrap() {
+            let text = whole.to_string();
+            let twice = format!("{},{}:{value}}}", text.strip_suffix('}').unwrap(), json!(name));
+            let mut changed = Vec::new();
+            for new in [None, Some(Value::Null), Some(json!("")), Some(json!([value])), Some(json!({ "is": value }))] {
+                let mut other = whole.clone();
+                match new {
+                    Some(new) => other[name] = new,
+                    None => drop(other.as_object_mut().unwrap().remove(name)),
+                }
+                changed.push(other.to_string());
+            }
+            let mut upper = whole.clone();
+            upper[name.to_uppercase()] = value.clone();
+            changed.extend([twice, upper.to_string()]);
+            for (number, text) in changed.into_iter().enumerate() {
+                let token = match part {
+                    "header" => good.raw(&text, &good.claims.to_string()),
+                    _ => good.raw(&good.header.to_string(), &text),
+                };
+                bad.push((format!("{part} {name}, change {number}"), token));
+            }
+        }
+    }
+    bad
+}
+
+/// What is a token, and not one for this.
+async fn of_other_kinds(app: &App) -> Vec<(String, String)> {
+    let text = |body: &Value, name: &str| body[name].as_str().unwrap().to_owned();
+    let body = json!({ "name": "root", "password": ADMIN_PASSWORD });
+    let refresh = text(&app.client.anonymous().post("/v1/auth/login", body).await.expect(200), "refresh_token");
+    let make = |name: &'static str| async move {
+        let made = app.client.post("/v1/tokens", json!({ "name": name, "role": "admin" })).await.expect(201);
+        (text(&made, "id"), text(&made, "token"))
+    };
+    let (_, good) = make("good").await;
+    let ((revoked, of_revoked), (_, of_over), (_, of_forgotten)) = (make("a").await, make("b").await, make("c").await);
+    app.client.delete(&format!("/v1/tokens/{revoked}")).await.expect(204);
+    app.execute("UPDATE api_tokens SET expires_at = now() WHERE name = 'b'").await;
+    app.execute("DELETE FROM api_tokens WHERE name = 'c'").await;
+    app.client.with_token(&good).get("/v1/auth/me").await.expect(200);
+    let other = if good.ends_with('0') { "1" } else { "0" };
+    [
+        ("a refresh token", refresh.clone()),
+        ("a refresh token as an API token", refresh.replacen("hfr_", "hft_", 1)),
+        ("an API token as a refresh token", good.replacen("hft_", "hfr_", 1)),
+        ("an API token that is revoked", of_revoked),
+        ("an API token that is over", of_over),
+        ("an API token that nobody knows", of_forgotten),
+        ("an API token with a wrong sum", format!("{}{other}", &good[..52])),
+        ("an API token cut", good[..52].to_owned()),
+        ("an API token and more", format!("{good}0")),
+        ("an API token in upper case", good.to_uppercase()),
+        ("an API token without its prefix", good[4..].to_owned()),
+        ("the prefix of an API token", "hft_".to_owned()),
+        ("an API token with dots", format!("{good}.{good}.{good}")),
+        ("an API token's hash", format!("hft_{}", "0".repeat(64))),
+        ("SQL behind the prefix", format!("hft_' OR 1=1 --{}", "x".repeat(34))),
+    ]
+    .map(|(what, token)| (what.to_owned(), token))
+    .into()
+}
+
 /// What is the same in all refusals.
 fn refusal(answer: &Answer) -> (u16, Value, Vec<(String, String)>) {
     let mut body = answer.body.clone();
@@ -217,8 +285,9 @@ async fn every_bad_token_is_refused_in_the_same_words() {
     assert!(expected.2.contains(&("www-authenticate".into(), "Bearer".into())), "{expected:?}");
     assert!(expected.2.contains(&("cache-control".into(), "no-store".into())), "{expected:?}");
 
-    let corpus = corpus(&good, &other);
-    assert!(corpus.len() >= 60, "{}", corpus.len());
+    let corpus = corpus(&good, &other).into_iter().map(|(what, token)| (what.to_owned(), token));
+    let corpus: Vec<_> = corpus.chain(members(&good)).chain(of_other_kinds(&app).await).collect();
+    assert!(corpus.len() >= 160, "{}", corpus.len());
     for (what, bad) in &corpus {
         for (header, value) in [("authorization", format!("Bearer {bad}")), ("y-access-token", bad.clone())] {
             let answer = nobody.send(me(header, value)).await;
@@ -233,6 +302,7 @@ async fn every_bad_token_is_refused_in_the_same_words() {
         ("another scheme", me("authorization", format!("Basic {token}"))),
         ("no scheme", me("authorization", token.clone())),
         ("the scheme twice", me("authorization", format!("Bearer Bearer {token}"))),
+        ("a token of each kind", me("authorization", bearer.clone()).header("authorization", "Bearer hft_x")),
         ("two spaces", me("authorization", format!("Bearer  {token}"))),
         ("a cookie", me("cookie", format!("access_token={token}"))),
         ("a query", nobody.request(reqwest::Method::GET, &format!("/v1/auth/me?access_token={token}"))),

@@ -96,6 +96,20 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT id::text FROM (SELECT id, seq - lag(seq) OVER (PARTITION BY aggregate ORDER BY position) AS step
            FROM outbox WHERE seq IS NOT NULL) o WHERE step < 0",
     ),
+    (
+        "the totals of saves are not those of the saves",
+        "SELECT target_id || ' ' || state FROM (
+             SELECT target_id, state, valid, suspicious, saves, stored_bytes FROM save_counts
+             UNION ALL SELECT target_id, state, valid, suspicious, -1, -coalesce(stored_bytes, 0) FROM saves) both
+         GROUP BY target_id, state, valid, suspicious HAVING sum(saves) <> 0 OR sum(stored_bytes) <> 0",
+    ),
+    (
+        "the totals of jobs are not those of the jobs",
+        "SELECT kind || ' ' || state FROM (
+             SELECT target_id, kind, state, jobs FROM job_counts
+             UNION ALL SELECT coalesce(target_id, '00000000-0000-0000-0000-000000000000'), kind, state, -1 FROM jobs) both
+         GROUP BY target_id, kind, state HAVING sum(jobs) <> 0",
+    ),
 ];
 
 pub(super) async fn check(app: &App, broken: &mut Vec<String>) {

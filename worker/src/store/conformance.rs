@@ -21,6 +21,7 @@ pub async fn conformance(store: &dyn Store) {
     a_wrong_length_is_refused(store, &key("a/short")).await;
     cancelling_stops_an_upload(store, &key("a/cancelled")).await;
     listing_is_by_prefix_and_in_order(store, &base, &key).await;
+    reading_begins_where_it_is_told(store, &key("a/from")).await;
     deletion_is_repeatable(store, &key("a/once")).await;
     the_first_installation_keeps_the_store(store).await;
 }
@@ -41,6 +42,18 @@ async fn content(store: &dyn Store, key: &StoreKey) -> Vec<u8> {
         })
         .await
         .unwrap()
+}
+
+async fn reading_begins_where_it_is_told(store: &dyn Store, key: &StoreKey) {
+    const MIB: usize = 1 << 20;
+    let sent = bytes(5 * MIB + 3);
+    let at = store.prepare(key).await.unwrap();
+    put(store, key, &at, sent.clone(), &CancellationToken::new()).await.unwrap();
+    for offset in [0, 1, MIB - 1, MIB, 2 * MIB, 2 * MIB + 7, 4 * MIB, sent.len() - 1] {
+        let from = store.read_from(key, offset as u64, &CancellationToken::new()).await.unwrap();
+        let read: Vec<Bytes> = from.try_collect().await.unwrap();
+        assert!(read.concat() == sent[offset..], "from byte {offset}");
+    }
 }
 
 /// Bytes that repeat nowhere near a chunk's length.

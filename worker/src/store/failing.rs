@@ -68,8 +68,17 @@ impl Store for Failing {
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        self.read_from(key, 0, cancel).await
+    }
+
+    async fn read_from(
+        &self,
+        key: &StoreKey,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> Result<ByteStream, StoreError> {
         failpoint!("store.read.before");
-        let done = self.inner.read(key, cancel).await;
+        let done = self.inner.read_from(key, offset, cancel).await;
         failpoint!("store.read.after");
         done
     }

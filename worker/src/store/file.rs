@@ -5,7 +5,7 @@
 //! writing into the same directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -116,8 +116,22 @@ impl Store for FileStore {
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        self.read_from(key, 0, cancel).await
+    }
+
+    async fn read_from(
+        &self,
+        key: &StoreKey,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> Result<ByteStream, StoreError> {
         let path = self.path(key)?;
-        let file = self.blocking("reading", key.to_string(), move |_| File::open(path)).await?;
+        let open = move |_: &Self| {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        };
+        let file = self.blocking("reading", key.to_string(), open).await?;
         let (store, key, cancel) = (self.clone(), key.clone(), cancel.clone());
         let blocks = stream::try_unfold(Some(file), move |file| {
             let (store, place, cancel) = (store.clone(), key.to_string(), cancel.clone());

@@ -134,17 +134,27 @@ struct File {
     id: mongodb::bson::Bson,
     name: String,
     bytes: u64,
+    chunk_bytes: u64,
+}
+
+impl File {
+    /// The chunk that an offset lies in, and the bytes before that chunk.
+    fn chunk_of(&self, offset: u64) -> (i64, u64) {
+        let first = offset.checked_div(self.chunk_bytes).unwrap_or_default();
+        (i64::try_from(first).unwrap_or(i64::MAX), first.saturating_mul(self.chunk_bytes))
+    }
 }
 
 impl From<Document> for File {
     fn from(mut document: Document) -> Self {
-        let length = match document.get("length") {
+        let number = |name| match document.get(name) {
             Some(mongodb::bson::Bson::Int64(n)) => u64::try_from(*n).unwrap_or_default(),
             Some(mongodb::bson::Bson::Int32(n)) => u64::try_from(*n).unwrap_or_default(),
             _ => 0,
         };
+        let (length, chunk_bytes) = (number("length"), number("chunkSize"));
         let name = document.get_str("filename").unwrap_or_default().to_owned();
-        Self { id: document.remove("_id").unwrap_or_default(), name, bytes: length }
+        Self { id: document.remove("_id").unwrap_or_default(), name, bytes: length, chunk_bytes }
     }
 }
 
@@ -185,6 +195,15 @@ impl Store for GridFsStore {
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        self.read_from(key, 0, cancel).await
+    }
+
+    async fn read_from(
+        &self,
+        key: &StoreKey,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> Result<ByteStream, StoreError> {
         let mut found = self.find("reading", key).await?;
         let Some(file) = found.pop() else {
             return Err(StoreError::new(&self.name, "reading", key.as_str(), Fault::Missing));
@@ -194,16 +213,22 @@ impl Store for GridFsStore {
             return Err(StoreError::new(&self.name, "reading", key.as_str(), Fault::Corrupt { detail }));
         }
         let batch = (BATCH_BYTES / self.chunk_bytes).max(1);
+        let (first, passed) = file.chunk_of(offset);
         let cursor = self
             .chunks
-            .find(doc! { "files_id": &file.id })
+            .find(if first == 0 {
+                doc! { "files_id": &file.id }
+            } else {
+                doc! { "files_id": &file.id, "n": { "$gte": first } }
+            })
             .sort(doc! { "n": 1 })
             .batch_size(batch)
             .await
             .map_err(self.error("reading", key.as_str()))?;
-        let reading =
-            Reading { store: self.clone(), key: key.clone(), cursor, n: 0, left: file.bytes, cancel: cancel.clone() };
-        Ok(stream::try_unfold(reading, Reading::next).boxed())
+        let left = file.bytes.saturating_sub(passed);
+        let reading = Reading { store: self.clone(), key: key.clone(), cursor, n: first, left, cancel: cancel.clone() };
+        let blocks = stream::try_unfold(reading, Reading::next).boxed();
+        Ok(super::without_first(blocks, offset - passed))
     }
 
     async fn stat(&self, key: &StoreKey) -> Result<Option<Stat>, StoreError> {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use futures_util::{StreamExt, stream};
 use object_store::{
-    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
     aws::AmazonS3,
     list::{PaginatedListOptions, PaginatedListStore},
     multipart::MultipartStore,
@@ -225,10 +225,24 @@ impl Store for S3Store {
     }
 
     async fn read(&self, key: &StoreKey, cancel: &CancellationToken) -> Result<ByteStream, StoreError> {
+        self.read_from(key, 0, cancel).await
+    }
+
+    async fn read_from(
+        &self,
+        key: &StoreKey,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> Result<ByteStream, StoreError> {
         let path = self.path(key)?;
-        let found =
-            self.client.get_opts(&path, GetOptions::default()).await.map_err(self.error("reading", key.as_str()))?;
-        let left = found.meta.size;
+        // Of an object without bytes no range can be had.
+        let range = (offset > 0).then_some(GetRange::Offset(offset));
+        let found = self
+            .client
+            .get_opts(&path, GetOptions { range, ..GetOptions::default() })
+            .await
+            .map_err(self.error("reading", key.as_str()))?;
+        let left = found.range.end.saturating_sub(found.range.start);
         let state = (found.into_stream(), left, self.clone(), key.clone(), cancel.clone());
         let blocks = stream::try_unfold(state, |(mut bytes, left, store, key, cancel)| async move {
             let doing = "reading";

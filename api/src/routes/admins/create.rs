@@ -17,20 +17,30 @@ use crate::{
 
 const MAX_ROLES: usize = 100;
 
-#[derive(Debug, Deserialize)]
+/// An admin to be.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "name": "anna", "password": "tungsten violet march 44", "roles": [{ "role": "viewer" }] }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAdmin {
     /// 1 to 128 printable characters; kept in lower case.
     name: AdminName,
     /// 12 to 128 characters, and not one that is easy to guess.
+    #[schema(value_type = String, format = Password, write_only, min_length = 12, max_length = 128)]
     password: SecretString,
     /// At most 100. Without one the admin may log in and nothing more.
     #[serde(default)]
     roles: Vec<Grant>,
 }
 
+/// Creates an admin.
+#[utoipa::path(
+    post, path = "/v1/admins",
+    request_body = CreateAdmin,
+    responses((status = 201, body = Admin), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateAdmin>) -> Result<Response, ApiError> {
     let permission = Permission::AdminCreate;
+    call.person()?;
     call.authorize(permission, None)?;
     if body.roles.len() > MAX_ROLES {
         return Err(ApiError::field("/roles", format!("holds more than {MAX_ROLES}")));

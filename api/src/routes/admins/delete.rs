@@ -7,8 +7,14 @@ use shared::{db::admins, id::AdminId};
 use super::{a_super_is_left, missing};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Deletes an admin, with roles, sessions and tokens.
+#[utoipa::path(
+    delete, path = "/v1/admins/{id}",
+    responses((status = 204), (status = 409, description = "it is the last super who can log in")),
+)]
 pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::AdminDelete;
+    call.person()?;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     admins::lock_supers(&mut tx).await?;

@@ -1,15 +1,19 @@
-//! `POST /v1/auth/login`: a name and a password for an access token.
+//! `POST /v1/auth/login`: a name and a password for an access token and a refresh token.
 
 use axum::{Extension, Json as Answer, extract::State};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::{
     db::{admins, audit, sessions},
     id::SessionId,
 };
 
 use crate::{
-    auth::{password::Verdict, token::Subject},
+    auth::{
+        password::Verdict,
+        refresh::{Issued, issue},
+        token::Subject,
+    },
     error::ApiError,
     extract::{Json, NoQuery, Query},
     gate::Context,
@@ -20,27 +24,32 @@ use crate::{
 pub(crate) const MAX_FAILURES: i64 = 10;
 pub(crate) const WINDOW_S: f64 = 900.0;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A name and a password.
+#[schema(example = json!({ "name": "root", "password": "correct horse battery staple" }))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// The admin's name; capitals do not matter.
     name: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, write_only)]
     password: SecretString,
 }
 
-#[derive(Debug, Serialize)]
-pub struct LoggedIn {
-    access_token: String,
-    token_type: &'static str,
-    expires_at: chrono::DateTime<chrono::Utc>,
-    session_expires_at: chrono::DateTime<chrono::Utc>,
-}
-
+/// Exchanges a name and a password for an access token.
+///
+/// Ten failures in a quarter of an hour, of a name from an address, close the door for the rest of it.
+#[utoipa::path(
+    post, path = "/v1/auth/login",
+    request_body = Login,
+    responses((status = 200, body = Issued), (status = 401, description = "the name or the password is wrong, or the admin is disabled"), (status = 429, description = "too many failed logins")),
+)]
 pub async fn handle(
     State(state): State<AppState>,
     Extension(context): Extension<Context>,
     _: Query<NoQuery>,
     Json(body): Json<Login>,
-) -> Result<Answer<LoggedIn>, ApiError> {
+) -> Result<Answer<Issued>, ApiError> {
     let name: String = body.name.to_lowercase().chars().take(128).collect();
     context.login(&name);
     // The attempt is counted as failed before it is checked and forgotten when it was right: guesses in parallel cannot
@@ -91,10 +100,8 @@ pub async fn handle(
         ..audit::Entry::default()
     };
     audit::insert(&mut tx, &entry).await?;
-    tx.commit().await?;
-
     let subject = Subject { admin: admin.id, session, version: admin.token_version };
-    let (access_token, exp) = state.tokens.issue(subject, chrono::Utc::now().timestamp(), session_end.timestamp())?;
-    let expires_at = chrono::DateTime::from_timestamp(exp, 0).unwrap_or(session_end);
-    Ok(Answer(LoggedIn { access_token, token_type: "Bearer", expires_at, session_expires_at: session_end }))
+    let issued = issue(&state, &mut tx, subject, session_end).await?;
+    tx.commit().await?;
+    Ok(Answer(issued))
 }

@@ -19,14 +19,28 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A credential to register.
+#[schema(example = json!({ "name": "items-backup", "user_name": "backup", "password": "a long password" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateCredential {
+    /// Unique among credentials.
     name: Slug,
+    /// The database user.
     user_name: UserName,
+    /// 1 to 1024 bytes, without line breaks; never answered.
+    #[schema(value_type = String, format = Password, write_only, min_length = 1, max_length = 1024)]
     password: SecretString,
 }
 
+/// Registers a credential.
+///
+/// The password is sealed to the workers as it comes in: the API cannot open it again.
+#[utoipa::path(
+    post, path = "/v1/credentials",
+    request_body = CreateCredential,
+    responses((status = 201, body = Credential), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateCredential>) -> Result<Response, ApiError> {
     let permission = Permission::CredentialCreate;
     call.authorize(permission, None)?;

@@ -1,23 +1,28 @@
 //! `DELETE /v1/credentials/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::credentials, id::CredentialId};
 
+use super::Credential;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
     rbac::Permission,
 };
 
+/// Deletes a credential that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/credentials/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::CredentialDelete;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
     in_use(credentials::delete(&mut tx, id).await, "credential")?;
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
+    call.commit(tx, Change::new(permission, id, None, removed(&Credential::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

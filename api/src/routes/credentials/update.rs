@@ -12,7 +12,7 @@ use shared::{
 
 use super::{Credential, seal, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path},
@@ -20,14 +20,24 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a credential.
+#[schema(example = json!({ "password": "another long password" }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateCredential {
     name: Merge<Slug>,
     user_name: Merge<UserName>,
+    /// 1 to 1024 bytes, without line breaks; never answered.
+    #[schema(value_type = String, format = Password, write_only, required = false)]
     password: Merge<SecretString>,
 }
 
+/// Changes a credential.
+#[utoipa::path(
+    patch, path = "/v1/credentials/{id}",
+    request_body = UpdateCredential,
+    responses((status = 200, body = Credential), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<CredentialId>,
@@ -38,12 +48,13 @@ pub async fn handle(
     let (name, user_name) = (body.name.new_value(), body.user_name.new_value());
     let sealed = body.password.new_value().map(|password| seal(&call.state, id, password)).transpose()?;
     let mut tx = call.begin().await?;
-    credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    let before = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
     credentials::update(&mut tx, id, name, user_name, sealed.as_ref())
         .await
         .on_constraint("credentials_name_key", taken)?;
-    let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    let detail = json!({ "name": name, "user_name": user_name, "password_changed": sealed.is_some() });
+    let after = Credential::from(credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?);
+    let mut detail = difference(&Credential::from(before), &after);
+    detail["password_changed"] = json!(sealed.is_some());
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(Answer(row.into()))
+    Ok(Answer(after))
 }

@@ -15,17 +15,21 @@ use crate::{
     error::ApiError,
     extract::Json,
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, refused},
+    routes::jobs::{Job, WaitQuery, accepted, refused},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A collection that is wanted.
+#[schema(example = json!({ "store": "main", "dry_run": true }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateGc {
     /// One store; else all stores of the worker that runs the job.
     store: Option<Slug>,
     /// Whose workers; else a group with a living worker that has the store.
     worker_group: Option<Slug>,
+    /// Only say what would be done.
     #[serde(default = "only_look")]
+    #[schema(default = true)]
     dry_run: bool,
 }
 
@@ -33,6 +37,15 @@ const fn only_look() -> bool {
     true
 }
 
+/// Collects what dead attempts left in the stores, and reports what no row knows.
+///
+/// Unless told otherwise it only looks. A job.
+#[utoipa::path(
+    post, path = "/v1/gc",
+    params(WaitQuery),
+    request_body = CreateGc,
+    responses((status = 202, body = Job)),
+)]
 pub async fn handle(call: Call<WaitQuery>, Json(body): Json<CreateGc>) -> Result<Response, ApiError> {
     let permission = Permission::GcRun;
     call.authorize(permission, None)?;

@@ -18,6 +18,13 @@ use shared::{
 use super::{Job, find};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Cancels a job.
+///
+/// A queued one at once (200), a running one as soon as its worker hears it (202). Repeating it is fine.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/cancel",
+    responses((status = 200, body = Job, description = "it is cancelled"), (status = 202, body = Job, description = "its worker was asked"), (status = 409, description = "it has ended otherwise, or has passed its point of no return")),
+)]
 pub async fn handle(call: Call, Path(id): Path<JobId>) -> Result<Response, ApiError> {
     let permission = Permission::JobCancel;
     let seen = find(&call, id, permission).await?;

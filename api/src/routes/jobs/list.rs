@@ -13,30 +13,47 @@ use crate::{
     call::Call,
     error::ApiError,
     page::{Page, Sort},
-    rbac::{Permission, visible},
+    rbac::{Permission, Seen},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// Of this target alone.
     target: Option<TargetId>,
+    /// Of this kind alone: `backup`, `restore`, `delete`, `verify`, …
     kind: Option<String>,
+    /// In this state alone.
     state: Option<JobState>,
+    /// Those that are followed together under this id.
     group: Option<GroupId>,
+    /// `-created_at` unless said otherwise.
     sort: Option<Sort>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
+/// Lists the jobs that the caller may see, newest first.
+///
+/// Totals are counted to 10,000; beyond, `X-Total-Count-Bound` says `lower`.
+#[utoipa::path(get, path = "/v1/jobs", params(Filter), responses((status = 200, body = [Job])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     let query = &call.query;
     let page = Page::new(query.page, query.limit)?;
     if let Some(service) = query.service {
         call.authorize(Permission::JobRead, Some(service))?;
     }
+    let seen = Seen::of(&call.who, query.service);
     let filter = JobFilter {
-        service_ids: query.service.map(|id| vec![id]).or_else(|| visible(&call.who)),
+        service_ids: seen.other,
+        service_id: seen.one,
         target_id: query.target,
         kind: query.kind.clone(),
         state: query.state,

@@ -4,9 +4,17 @@ use axum::response::Response;
 use serde_json::json;
 use shared::{db::saves, enqueue, id::JobId, job::Payload};
 
-use super::{WaitQuery, accepted, find, refused};
+use super::{Job, WaitQuery, accepted, find, refused};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Repeats a job that failed or was cancelled.
+///
+/// The answer is a new job, which names the old one in `retry_of`.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/retry",
+    params(WaitQuery),
+    responses((status = 202, body = Job), (status = 409, description = "it has not ended, or has ended well")),
+)]
 pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Response, ApiError> {
     let permission = Permission::JobRetry;
     let wait = call.query.wait(&call.state)?;

@@ -11,7 +11,7 @@ use shared::{
     name::DatabaseName,
 };
 
-use super::{WaitQuery, accepted, check_priority, find, refused};
+use super::{Job, WaitQuery, accepted, check_priority, find, refused};
 use crate::{
     audit::Change,
     call::Call,
@@ -21,16 +21,30 @@ use crate::{
     routes::saves::restore::kept_for,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// An undo that is wanted.
+#[schema(example = json!({ "confirm": "items", "keep_old_hours": 24 }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateUndo {
     /// The name of the database that is replaced.
     confirm: DatabaseName,
     /// Hours that what makes way is kept.
+    #[schema(minimum = 0, maximum = 2160, default = 24)]
     keep_old_hours: Option<u32>,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
 }
 
+/// Swaps back the database that a restore in place, or an undo, put aside.
+///
+/// A job: `?wait=30s` answers when it has ended or the time is up.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/undo",
+    params(WaitQuery),
+    request_body = CreateUndo,
+    responses((status = 202, body = Job), (status = 409, description = "nothing is kept")),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<JobId>,

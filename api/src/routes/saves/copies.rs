@@ -11,16 +11,30 @@ use crate::{
     error::ApiError,
     extract::{Json, Path},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, check_priority, refused},
+    routes::jobs::{Job, WaitQuery, accepted, check_priority, refused},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A copy that is to be made again.
+#[schema(example = json!({ "store": "main" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateCopy {
+    /// Where the copy is broken.
     store: Slug,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
 }
 
+/// Makes a copy that is missing or corrupt again, from a good one.
+///
+/// A job: `?wait=30s` answers when it has ended or the time is up.
+#[utoipa::path(
+    post, path = "/v1/saves/{id}/copies",
+    params(WaitQuery),
+    request_body = CreateCopy,
+    responses((status = 202, body = Job), (status = 409, description = "the copy is not broken, or no other is good")),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<SaveId>,

@@ -18,9 +18,18 @@ use crate::{
     error::ApiError,
     extract::Path,
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, refused},
+    routes::jobs::{Job, WaitQuery, accepted, refused},
 };
 
+/// Deletes a save.
+///
+/// From the answer on nobody can read it, and a job takes its bytes away. Repeating it is fine: the job that works on it is
+/// answered, or a new one where the last has failed.
+#[utoipa::path(
+    delete, path = "/v1/saves/{id}",
+    params(WaitQuery),
+    responses((status = 202, body = Job), (status = 204, description = "it is deleted"), (status = 409, description = "it is pinned, in use, or still made")),
+)]
 pub async fn handle(call: Call<WaitQuery>, Path(id): Path<SaveId>) -> Result<Response, ApiError> {
     let permission = Permission::SaveDelete;
     let wait = call.query.wait(&call.state)?;

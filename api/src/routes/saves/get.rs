@@ -14,38 +14,52 @@ use shared::{
 use super::Save;
 use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
-#[derive(Debug, Serialize)]
+/// A save with everything that is known of it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct WholeSave {
     #[serde(flatten)]
     save: Save,
     copies: Vec<Copy>,
     objects: Vec<Object>,
+    /// As it lies beside the objects of the first good copy; none: the save is not done.
     manifest: Option<Manifest>,
 }
 
-#[derive(Debug, Serialize)]
+/// A save in one store.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Copy {
+    #[schema(example = "main")]
     store: String,
     state: CopyState,
     stored_bytes: Option<i64>,
+    /// What is wrong with it.
     error: Option<Problem>,
     updated_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Serialize)]
+/// One blob of a copy.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Object {
     id: ObjectId,
+    #[schema(example = "main")]
     store: String,
+    /// Where it lies in the store.
     key: String,
+    #[schema(example = "dump.0001")]
     part: String,
+    /// The fencing number of the attempt that wrote it.
     epoch: i64,
     state: ObjectState,
     raw_bytes: Option<i64>,
     stored_bytes: Option<i64>,
+    /// Of the raw bytes, in hex.
     blake3: Option<String>,
+    /// Of the stored bytes, in hex: `sha256sum` checks it.
     sha256: Option<String>,
 }
 
+/// Shows a save with its copies, objects and manifest.
+#[utoipa::path(get, path = "/v1/saves/{id}", responses((status = 200, body = WholeSave)))]
 pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave>, ApiError> {
     let mut conn = call.conn().await?;
     let mut row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;

@@ -24,31 +24,38 @@ use crate::{
     error::ApiError,
     extract::{Json, Path},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, check_priority, refused},
+    routes::jobs::{Job, WaitQuery, accepted, check_priority, refused},
 };
 
 /// The longest that an old database may be kept.
 const MAX_KEPT_HOURS: u32 = 24 * 90;
 
-#[derive(Debug, Deserialize)]
+/// A restore that is wanted.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "into": { "database": "items_copy" }, "owner": "none", "privileges": "none" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRestore {
     into: Into,
     /// In place: keep, unless said otherwise. Else none.
     owner: Option<OwnerPolicy>,
+    /// In place: keep, unless said otherwise. Else none.
     privileges: Option<PrivilegePolicy>,
     /// In place only: the name of the database that is replaced, or in which tables are.
     confirm: Option<DatabaseName>,
     /// In place only: whether what is there is saved first; yes, unless said otherwise.
     safety: Option<bool>,
+    /// In place only: how the database is replaced.
     method: Option<Method>,
     /// In place only: hours that the old database is kept after a swap.
+    #[schema(minimum = 0, maximum = 2160, default = 24)]
     keep_old_hours: Option<u32>,
     /// Only these tables; empty: everything.
     #[serde(default)]
+    #[schema(max_items = 1000)]
     tables: Vec<TableName>,
     /// Of a `MongoDB` save, only these collections and views; empty: everything.
     #[serde(default)]
+    #[schema(max_items = 1000)]
     collections: Vec<CollectionName>,
     /// Absent: all that the save has.
     mode: Option<Mode>,
@@ -62,10 +69,14 @@ pub struct CreateRestore {
     /// The save is restored although nobody known here has signed it.
     #[serde(default)]
     trust: bool,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Where a save goes.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = RestoreInto)]
 #[serde(deny_unknown_fields)]
 struct Into {
     /// Whose server and restore credential; absent: those of the save's own target.
@@ -188,6 +199,16 @@ pub fn kept_for(hours: Option<u32>) -> Result<Option<u32>, ApiError> {
     }
 }
 
+/// Restores a save.
+///
+/// Into a new database, or in place; all of the save, or a part; or, as a dry run, only a look at what that would do. A job.
+/// What exists is changed only when its name is said in `confirm`, and a failed restore leaves it as it was.
+#[utoipa::path(
+    post, path = "/v1/saves/{id}/restore",
+    params(WaitQuery),
+    request_body = CreateRestore,
+    responses((status = 202, body = Job), (status = 409, description = "the save is not available")),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<SaveId>,

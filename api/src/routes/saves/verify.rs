@@ -11,10 +11,12 @@ use crate::{
     error::ApiError,
     extract::{Json, Path},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, check_priority, refused},
+    routes::jobs::{Job, WaitQuery, accepted, check_priority, refused},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A verification that is wanted.
+#[schema(example = json!({ "stores": [], "repair": true }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateVerify {
     /// The copies in these stores alone; empty: all of them.
@@ -22,9 +24,20 @@ pub struct CreateVerify {
     stores: Vec<Slug>,
     /// Make broken copies again from a good one; yes, unless said otherwise.
     repair: Option<bool>,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
 }
 
+/// Reads the copies of a save again, whole.
+///
+/// What each is, is the result of a job; broken ones are made again from a good one unless that is refused.
+#[utoipa::path(
+    post, path = "/v1/saves/{id}/verify",
+    params(WaitQuery),
+    request_body = CreateVerify,
+    responses((status = 202, body = Job), (status = 409, description = "the save is not there to be read")),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<SaveId>,

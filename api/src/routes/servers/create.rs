@@ -19,22 +19,42 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A database server to register.
+#[schema(example = json!({ "name": "pg-1", "engine": "postgres", "host": "db-1.example.org", "tls_mode": "verify_full" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateServer {
+    /// Unique among servers.
     name: Slug,
     engine: Engine,
+    /// Needed unless there is a `uri`.
     host: Option<HostName>,
+    /// 5432, or MongoDB's 27017, unless said otherwise.
+    #[schema(minimum = 1)]
     port: Option<u16>,
+    /// Of a MongoDB server, in the place of host and port. Without user and password.
     uri: Option<MongoUri>,
     auth: Option<Auth>,
+    /// `prefer`, of MongoDB `require`, unless said otherwise.
     tls_mode: Option<TlsMode>,
+    /// Certificates in PEM, and nothing but certificates.
     tls_ca_pem: Option<String>,
+    /// `postgres`, or MongoDB's `admin`, unless said otherwise.
     maintenance_database: Option<DatabaseName>,
+    /// How many jobs work on the server at once; 2 unless said otherwise.
+    #[schema(minimum = 1, maximum = 64)]
     max_jobs: Option<i32>,
+    /// How many bytes its disks hold, for preflights.
+    #[schema(minimum = 1)]
     capacity_bytes: Option<i64>,
 }
 
+/// Registers a server.
+#[utoipa::path(
+    post, path = "/v1/servers",
+    request_body = CreateServer,
+    responses((status = 201, body = Server), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Response, ApiError> {
     let permission = Permission::ServerCreate;
     call.authorize(permission, None)?;

@@ -6,6 +6,8 @@ use shared::{db::servers, id::ServerId};
 use super::Server;
 use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Shows a server.
+#[utoipa::path(get, path = "/v1/servers/{id}", responses((status = 200, body = Server)))]
 pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<Json<Server>, ApiError> {
     call.authorize(Permission::ServerRead, None)?;
     let row = servers::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("server"))?;

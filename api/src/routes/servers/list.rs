@@ -6,6 +6,8 @@ use shared::db::servers;
 use super::Server;
 use crate::{call::Call, error::ApiError, page::PageQuery, rbac::Permission};
 
+/// Lists servers, by name.
+#[utoipa::path(get, path = "/v1/servers", params(PageQuery), responses((status = 200, body = [Server])))]
 pub async fn handle(call: Call<PageQuery>) -> Result<Response, ApiError> {
     call.authorize(Permission::ServerRead, None)?;
     let page = call.query.page()?;

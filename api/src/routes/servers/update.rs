@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{
     db::servers,
     id::ServerId,
@@ -12,7 +11,7 @@ use shared::{
 
 use super::{Server, check, place, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path},
@@ -20,21 +19,33 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a server. `null` clears `uri`, `tls_ca_pem` and `capacity_bytes`.
+#[schema(example = json!({ "max_jobs": 4, "capacity_bytes": null }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateServer {
     name: Merge<Slug>,
     host: Merge<HostName>,
+    /// 1 to 65535.
     port: Merge<u16>,
     uri: Merge<Option<MongoUri>>,
     auth: Merge<Auth>,
     tls_mode: Merge<TlsMode>,
     tls_ca_pem: Merge<Option<String>>,
     maintenance_database: Merge<DatabaseName>,
+    /// 1 to 64.
     max_jobs: Merge<i32>,
     capacity_bytes: Merge<Option<i64>>,
 }
 
+/// Changes a server.
+///
+/// The engine stays: the saves of its targets are of it.
+#[utoipa::path(
+    patch, path = "/v1/servers/{id}",
+    request_body = UpdateServer,
+    responses((status = 200, body = Server), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<ServerId>,
@@ -44,6 +55,7 @@ pub async fn handle(
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    let before = Server::from(row.clone());
     if let Merge::Set(uri) = body.uri {
         if let Some(uri) = &uri {
             let (host, port) = place(Some(uri), body.host.new_value().cloned(), body.port.new_value().copied())?;
@@ -65,8 +77,7 @@ pub async fn handle(
     body.capacity_bytes.apply(&mut row.capacity_bytes);
     check(&row)?;
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
-    let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
-    let detail = json!({ "name": row.name, "host": row.host, "port": row.port, "max_jobs": row.max_jobs });
-    call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(Answer(row.into()))
+    let after = Server::from(servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?);
+    call.commit(tx, Change::new(permission, id, None, difference(&before, &after))).await?;
+    Ok(Answer(after))
 }

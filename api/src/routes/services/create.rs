@@ -14,14 +14,25 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A service to register.
+#[schema(example = json!({ "name": "items", "description": "what the items are" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateService {
+    /// Unique among services; stands in object keys and routing keys.
     name: Slug,
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 500)]
     description: String,
 }
 
+/// Registers a service.
+#[utoipa::path(
+    post, path = "/v1/services",
+    request_body = CreateService,
+    responses((status = 201, body = Service), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateService>) -> Result<Response, ApiError> {
     let permission = Permission::ServiceCreate;
     call.authorize(permission, None)?;

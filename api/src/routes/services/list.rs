@@ -6,6 +6,8 @@ use shared::db::services;
 use super::Service;
 use crate::{call::Call, error::ApiError, page::PageQuery, rbac::visible};
 
+/// Lists the services that the caller may see, by name.
+#[utoipa::path(get, path = "/v1/services", params(PageQuery), responses((status = 200, body = [Service])))]
 pub async fn handle(call: Call<PageQuery>) -> Result<Response, ApiError> {
     let page = call.query.page()?;
     let visible = visible(&call.who);

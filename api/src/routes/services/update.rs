@@ -2,12 +2,11 @@
 
 use axum::Json as Answer;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{db::services, id::ServiceId, name::Slug};
 
 use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, Path, short},
@@ -15,13 +14,23 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a service.
+#[schema(example = json!({ "description": "what the items were" }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateService {
+    /// A new name; keys of saves keep the old one.
     name: Merge<Slug>,
+    /// For people; at most 500 characters.
     description: Merge<String>,
 }
 
+/// Changes a service.
+#[utoipa::path(
+    patch, path = "/v1/services/{id}",
+    request_body = UpdateService,
+    responses((status = 200, body = Service), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<ServiceId>,
@@ -32,9 +41,10 @@ pub async fn handle(
     let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
     short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
     let mut tx = call.begin().await?;
-    services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    let before = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
     services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
-    let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": name, "description": description }))).await?;
-    Ok(Answer(row.into()))
+    let after = Service::from(services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
+    let detail = difference(&Service::from(before), &after);
+    call.commit(tx, Change::new(permission, id, Some(id), detail)).await?;
+    Ok(Answer(after))
 }

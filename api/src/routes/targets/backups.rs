@@ -19,30 +19,43 @@ use crate::{
     error::ApiError,
     extract::{Json, Path, short},
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, check_priority, refused},
+    routes::jobs::{Job, WaitQuery, accepted, check_priority, refused},
 };
 
 const MAX_TABLES: usize = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A save that is wanted.
+#[schema(example = json!({ "mode": "all", "note": "before the move" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateBackup {
+    /// Structure and rows (`all`, unless said otherwise), or one of them. MongoDB: `all`.
     mode: Option<Mode>,
     /// Only these; empty: all.
     #[serde(default)]
+    #[schema(max_items = 500)]
     tables: Vec<TableName>,
+    /// Not these.
     #[serde(default)]
+    #[schema(max_items = 500)]
     exclude_tables: Vec<TableName>,
     /// Of a `MongoDB` target only these; empty: all.
     #[serde(default)]
+    #[schema(max_items = 500)]
     collections: Vec<CollectionName>,
+    /// Not these.
     #[serde(default)]
+    #[schema(max_items = 500)]
     exclude_collections: Vec<CollectionName>,
     /// Some of the target's stores; empty: all.
     #[serde(default)]
     stores: Vec<Slug>,
+    /// The higher the sooner; 5 unless said otherwise.
+    #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 500)]
     note: String,
 }
 
@@ -96,6 +109,15 @@ impl CreateBackup {
     }
 }
 
+/// Saves a target.
+///
+/// A job: `?wait=30s` answers when it has ended or the time is up.
+#[utoipa::path(
+    post, path = "/v1/targets/{id}/backups",
+    params(WaitQuery),
+    request_body = CreateBackup,
+    responses((status = 202, body = Job)),
+)]
 pub async fn handle(
     call: Call<WaitQuery>,
     Path(id): Path<TargetId>,

@@ -19,23 +19,47 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+/// A database that is to be backed up.
+#[schema(example = json!({
+    "service_id": "019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50", "server_id": "019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50", "name": "items",
+    "database": "items", "backup_credential_id": "019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50", "stores": ["main"]
+}))]
 #[serde(deny_unknown_fields)]
 pub struct CreateTarget {
     service_id: ServiceId,
     server_id: ServerId,
+    /// Unique within the service.
     name: Slug,
     database: DatabaseName,
+    /// A role that may read.
     backup_credential_id: CredentialId,
+    /// A role that may write, for restores.
     restore_credential_id: Option<CredentialId>,
+    /// Names of declared stores, each once.
+    #[schema(min_items = 1, max_items = 8)]
     stores: Vec<String>,
+    /// How many copies make a save available: 1 to the number of stores; 1 unless said otherwise.
+    #[schema(minimum = 1, maximum = 8)]
     required_copies: Option<i32>,
+    /// Whose workers can reach it; `default` unless said otherwise.
     worker_group: Option<Slug>,
+    /// Seconds after which a job is given up.
+    #[schema(minimum = 1, maximum = 604_800)]
     deadline_s: Option<i32>,
+    /// Seconds without a byte after which an attempt is given up.
+    #[schema(minimum = 1, maximum = 86_400)]
     stall_s: Option<i32>,
+    /// What dumps and restores a MongoDB target; `native` unless said otherwise.
     mongo_mode: Option<MongoMode>,
 }
 
+/// Registers a target.
+#[utoipa::path(
+    post, path = "/v1/targets",
+    request_body = CreateTarget,
+    responses((status = 201, body = Target), (status = 409, description = "the service has a target of that name")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Response, ApiError> {
     let permission = Permission::TargetCreate;
     call.authorize(permission, None)?;

@@ -1,23 +1,29 @@
 //! `DELETE /v1/targets/{id}`: refused with 409 while something refers to it.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use shared::{db::targets, id::TargetId};
 
+use super::Target;
 use crate::{
-    audit::Change,
+    audit::{Change, removed},
     call::Call,
     error::{ApiError, in_use},
     extract::Path,
     rbac::Permission,
 };
 
+/// Deletes a target that nothing refers to.
+#[utoipa::path(
+    delete, path = "/v1/targets/{id}",
+    responses((status = 204), (status = 409, description = "something still refers to it")),
+)]
 pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::TargetDelete;
     let mut tx = call.begin().await?;
     let row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(permission, Some(row.service_id))?;
     in_use(targets::delete(&mut tx, id).await, "target")?;
-    call.commit(tx, Change::new(permission, id, Some(row.service_id), json!({ "name": row.name }))).await?;
+    let (service, detail) = (row.service_id, removed(&Target::from(row)));
+    call.commit(tx, Change::new(permission, id, Some(service), detail)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

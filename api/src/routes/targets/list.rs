@@ -15,15 +15,24 @@ use crate::{
     rbac::{Permission, visible},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
+    /// Of this service alone.
     service: Option<ServiceId>,
+    /// On this server alone.
     server: Option<ServerId>,
+    /// From 1.
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     page: Option<u32>,
+    /// How many things a page holds.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
 }
 
+/// Lists the targets that the caller may see, by name.
+#[utoipa::path(get, path = "/v1/targets", params(Filter), responses((status = 200, body = [Target])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     let query = &call.query;
     let page = Page::new(query.page, query.limit)?;

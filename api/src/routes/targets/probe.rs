@@ -10,9 +10,13 @@ use crate::{
     error::ApiError,
     extract::Path,
     rbac::Permission,
-    routes::jobs::{WaitQuery, accepted, refused},
+    routes::jobs::{Job, WaitQuery, accepted, refused},
 };
 
+/// Looks whether a target can be reached.
+///
+/// How large it is, and what its role cannot read, is the result of a job. `?wait=30s` answers when it has ended or the time is up.
+#[utoipa::path(post, path = "/v1/targets/{id}/probe", params(WaitQuery), responses((status = 202, body = Job)))]
 pub async fn handle(call: Call<WaitQuery>, Path(id): Path<TargetId>) -> Result<Response, ApiError> {
     let permission = Permission::TargetProbe;
     let wait = call.query.wait(&call.state)?;

@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use serde::Deserialize;
-use serde_json::json;
 use shared::{
     db::targets,
     id::{CredentialId, ServerId, TargetId},
@@ -12,7 +11,7 @@ use shared::{
 
 use super::{Target, check, refused};
 use crate::{
-    audit::Change,
+    audit::{Change, difference},
     call::Call,
     error::ApiError,
     extract::{Json, Path},
@@ -20,7 +19,9 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+/// What is to change of a target. `null` clears `restore_credential_id`, `deadline_s` and `stall_s`.
+#[schema(example = json!({ "deadline_s": 3600, "stall_s": null }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateTarget {
     server_id: Merge<ServerId>,
@@ -28,10 +29,14 @@ pub struct UpdateTarget {
     database: Merge<DatabaseName>,
     backup_credential_id: Merge<CredentialId>,
     restore_credential_id: Merge<Option<CredentialId>>,
+    /// 1 to 8 names of declared stores.
     stores: Merge<Vec<String>>,
+    /// 1 to the number of stores.
     required_copies: Merge<i32>,
     worker_group: Merge<Slug>,
+    /// 1 to 604800.
     deadline_s: Merge<Option<i32>>,
+    /// 1 to 86400.
     stall_s: Merge<Option<i32>>,
     mongo_mode: Merge<MongoMode>,
 }
@@ -46,6 +51,14 @@ impl UpdateTarget {
     }
 }
 
+/// Changes a target.
+///
+/// Another server, database, credential or worker group asks for the role globally, like creating does.
+#[utoipa::path(
+    patch, path = "/v1/targets/{id}",
+    request_body = UpdateTarget,
+    responses((status = 200, body = Target), (status = 409, description = "the service has a target of that name")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<TargetId>,
@@ -57,6 +70,7 @@ pub async fn handle(
     if body.moves() {
         call.authorize(Permission::TargetPlace, None)?;
     }
+    let before = Target::from(row.clone());
     body.server_id.apply(&mut row.server_id);
     body.name.apply(&mut row.name);
     body.database.apply(&mut row.database);
@@ -70,9 +84,8 @@ pub async fn handle(
     body.mongo_mode.apply(&mut row.mongo_mode);
     check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
-    let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    let detail =
-        json!({ "name": row.name, "server_id": row.server_id, "database": row.database, "stores": row.stores });
-    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(row.service_id), detail)).await?;
-    Ok(Answer(row.into()))
+    let after = Target::from(targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?);
+    let detail = difference(&before, &after);
+    call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(after.service_id), detail)).await?;
+    Ok(Answer(after))
 }

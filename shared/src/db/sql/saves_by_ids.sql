@@ -1,7 +1,7 @@
--- Saves in the order of the ids that are given; ids of no save are passed over.
+-- Saves in the order of the ids $1; ids of no save are passed over. $2: with their manifests.
 SELECT s.id, s.target_id, s.service_id, s.version, s.state, s.scope, s.origin, s.mode, s.required_copies, s.job_id,
-    s.requested_by, s.note, s.raw_bytes, s.stored_bytes, s.manifest, s.warnings, s.error, s.valid, s.trusted, s.suspicious,
-    s.pinned, s.verified_at, s.expires_at, s.created_at, s.available_at, s.deleted_at
+    s.requested_by, s.note, s.raw_bytes, s.stored_bytes, CASE WHEN $2 THEN s.manifest END AS "manifest: Json<Manifest>", s.warnings,
+    s.error, s.valid, s.invalid_reason, s.trusted, s.suspicious, s.pinned, s.verified_at, s.expires_at, s.created_at, s.available_at, s.deleted_at
 FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
 JOIN saves s ON s.id = wanted.id
 ORDER BY wanted.place

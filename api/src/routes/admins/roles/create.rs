@@ -13,11 +13,18 @@ use crate::{
     routes::admins::{Grant, Granted, no_service, seen},
 };
 
+/// Grants a role. One that is there already stays as it is.
+#[utoipa::path(
+    post, path = "/v1/admins/{id}/roles",
+    request_body = Grant,
+    responses((status = 200, body = [Granted])),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<AdminId>,
     Json(grant): Json<Grant>,
 ) -> Result<Answer<Vec<Granted>>, ApiError> {
+    call.person()?;
     let mut tx = call.begin().await?;
     seen(&call, &mut tx, id).await?;
     grant.check("")?;

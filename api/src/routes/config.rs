@@ -1,0 +1,3 @@
+//! The configuration of this process.
+
+pub mod get;
