@@ -16,6 +16,7 @@ use crate::{
     job::TableName,
     name::{CollectionName, DatabaseName, Slug, StoreKey},
     save::{Mode, Origin, Scope},
+    server::{Auth, MongoMode, MongoUri},
 };
 
 /// The format this code writes. A reader refuses what is newer. Since 2 an object may lack raw facts, and a dump may consist
@@ -89,6 +90,21 @@ pub struct ServerAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_ca_pem: Option<String>,
     pub maintenance_database: String,
+    /// What only a target of `MongoDB` has; absent in saves of before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mongodb: Option<MongoAddress>,
+}
+
+/// How a `MongoDB` server is reached beside its host, and how its target was dumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MongoAddress {
+    /// Hosts and options, without user and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<MongoUri>,
+    #[serde(default)]
+    pub auth: Auth,
+    #[serde(default)]
+    pub mode: MongoMode,
 }
 
 /// No server: a name that resolves nowhere.
@@ -100,6 +116,7 @@ impl Default for ServerAddress {
             tls_mode: "verify_full".to_owned(),
             tls_ca_pem: None,
             maintenance_database: "postgres".to_owned(),
+            mongodb: None,
         }
     }
 }

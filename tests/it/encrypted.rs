@@ -1,6 +1,7 @@
 //! Encrypted stores through the real doors, and their saves by age, zstd and `pg_restore` alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod copies;
 mod damage;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@ mod admin_id;
 mod admins;
 mod api_tokens;
 mod audit;
-mod cast;
+
+pub(crate) mod cast;
 mod config;
 pub(crate) mod docs;
 mod groups;

@@ -25,9 +25,10 @@ async fn stalled(app: &mut App, required: i32) -> (Proxy, Held, support::Databas
 }
 
 #[tokio::test]
-async fn a_copy_that_is_not_needed_is_given_up() {
+async fn a_copy_that_is_not_needed_is_given_up_and_made_when_its_store_is_well() {
     let mut app = App::spawn().await;
-    let (_proxy, held, _source) = stalled(&mut app, 1).await;
+    let (proxy, held, _source) = stalled(&mut app, 1).await;
+    app.execute("DROP TRIGGER one_attempt ON jobs").await;
     let job = app.client.job_is(&held.job, "succeeded").await;
     let save = app.client.get(&format!("/v1/saves/{}", job["save_id"].as_str().unwrap())).await.expect(200);
     assert_eq!(save["state"], "available", "{save:#}");
@@ -44,6 +45,14 @@ async fn a_copy_that_is_not_needed_is_given_up() {
     }
     let warnings = save["warnings"].to_string();
     assert!(warnings.contains("no copy in store grid"), "{warnings}");
+    // The copy that is missing was asked for in the transaction that made the save available.
+    proxy.heal();
+    let copy: String =
+        app.value("SELECT id::text FROM jobs WHERE kind = 'copy' AND payload ->> 'store' = 'grid'").await;
+    let copy = app.client.job_is(&copy, "succeeded").await;
+    assert_eq!(copy["result"]["from"], "disk", "{copy:#}");
+    let save = app.client.get(&format!("/v1/saves/{}", job["save_id"].as_str().unwrap())).await.expect(200);
+    assert!(save["copies"].as_array().unwrap().iter().all(|copy| copy["state"] == "good"), "{save:#}");
     app.holds().await;
     remove_grid(&app).await;
 }

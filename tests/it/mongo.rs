@@ -8,9 +8,9 @@ mod in_place;
 mod parts;
 mod refused;
 mod restore;
-mod scene;
+pub(crate) mod scene;
 mod source;
-mod tools;
+pub(crate) mod tools;
 
 use serde_json::Value;
 use source::Source;

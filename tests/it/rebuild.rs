@@ -1,6 +1,8 @@
 //! Holdfast's own database is lost, and its saves are found again in the store: with Holdfast, and without.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod found;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -17,8 +19,12 @@ fn on(root: &Path) -> WorkerSpec {
 }
 
 fn rebuild(app: &App, more: &[&str]) -> String {
+    rebuild_from(app, "disk", more)
+}
+
+fn rebuild_from(app: &App, store: &str, more: &[&str]) -> String {
     let config = app.dir.path().join("worker-a.toml");
-    let mut args = vec!["--config", config.to_str().unwrap(), "rebuild-catalogue", "--store", "disk"];
+    let mut args = vec!["--config", config.to_str().unwrap(), "rebuild-catalogue", "--store", store];
     args.extend(more);
     stack::run(&stack::program("holdfast-worker"), &args, &[])
 }
@@ -76,7 +82,7 @@ async fn the_catalogue_comes_back_from_the_store_and_restores() {
     // Whoever does not have the keys of the lost installation can read its saves, and trusts none.
     let told = rebuild(&app, &["--dry-run"]);
     assert!(told.contains("2 saves could be taken up, 2 of them untrusted; 2 skipped"), "{told}");
-    assert!(told.contains("1 objects that are no save's"), "{told}");
+    assert!(told.contains("1 objects are no save's"), "{told}");
     let reason = |save: &str, why: &str| {
         let line = told.lines().find(|line| line.contains(save)).unwrap_or_else(|| panic!("{save}: {told}"));
         assert!(line.contains(why), "{line}");

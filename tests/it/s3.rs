@@ -169,3 +169,43 @@ async fn a_locked_save_stays_until_its_time_and_then_goes() {
     until("the bucket is empty", || async { bucket.objects().is_empty().then_some(()) }).await;
     app.holds().await;
 }
+
+#[tokio::test]
+async fn a_probe_looks_at_the_stores_too() {
+    let mut app = App::spawn().await;
+    let Some(bucket) = Bucket::of(&app) else { return skipped() };
+    let source = Database::create("CREATE TABLE t AS SELECT 1 AS n").await;
+    let _worker = app.worker_with(&in_bucket("one", &bucket)).await;
+    let probe = async |app: &App, target: &str| {
+        app.client.post(&format!("/v1/targets/{target}/probe?wait=60s"), json!({})).await.expect(202)
+    };
+    let both = target(&mut app, &source, &["disk", "cloud"]).await;
+    let job = probe(&app, &both).await;
+    let stores =
+        json!([{ "store": "disk", "kind": "file", "fit": true }, { "store": "cloud", "kind": "s3", "fit": true }]);
+    assert_eq!((&job["state"], &job["result"]["stores"]), (&json!("succeeded"), &stores), "{job:#}");
+    assert_eq!(job["result"]["warnings"], json!([]), "{job:#}");
+
+    // Public from now on: at once, whatever an earlier look has found.
+    bucket.make_public();
+    let job = probe(&app, &both).await;
+    assert_eq!(job["state"], "succeeded", "one copy is enough for this target: {job:#}");
+    let cloud = &job["result"]["stores"][1];
+    assert_eq!((&cloud["fit"], &cloud["problem"]["code"]), (&json!(false), &json!("store_public")), "{job:#}");
+    assert!(job["result"]["warnings"][0].as_str().unwrap().contains("store cloud is not fit"), "{job:#}");
+    assert!(job["result"]["probe"].is_object(), "{job:#}");
+    let alone = target(&mut app, &source, &["cloud"]).await;
+    let job = probe(&app, &alone).await;
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("store_public")), "{job:#}");
+    let unknown = target(&mut app, &source, &["elsewhere"]).await;
+    let job = probe(&app, &unknown).await;
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("store_unknown")), "{job:#}");
+    // A directory that is not mounted.
+    std::fs::rename(app.store(), app.dir.path().join("away")).unwrap();
+    let disk = target(&mut app, &source, &["disk"]).await;
+    let job = probe(&app, &disk).await;
+    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("store_unreachable")), "{job:#}");
+    std::fs::rename(app.dir.path().join("away"), app.store()).unwrap();
+    assert!(bucket.canaries().is_empty());
+    app.holds().await;
+}

@@ -2,15 +2,10 @@
 //! writes and deletes there, and the other one is refused.
 
 use anyhow::{Context as _, bail};
-use secrecy::ExposeSecret;
-use shared::{
-    config::Config,
-    db::{audit, migrate, pool},
-    name::Slug,
-};
+use shared::{config::Config, db::audit};
 use sqlx::Connection;
 
-use crate::app;
+use crate::declared::DeclaredStore;
 
 /// What became of the wish.
 #[derive(Debug)]
@@ -21,17 +16,7 @@ pub struct Adopted {
 
 /// Shows whose the store is, and with `sure` makes it ours.
 pub async fn adopt(config: &Config, name: &str, sure: bool) -> anyhow::Result<Adopted> {
-    config.for_worker()?;
-    let name = Slug::parse(name)?;
-    let Some(declared) = config.stores.get(&name) else {
-        let known: Vec<_> = config.stores.keys().map(Slug::as_str).collect();
-        bail!("the configuration has no store named {name}; it has {}", known.join(", "));
-    };
-    let url = config.database.url.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-    let pool = pool::connect(url, 1, "holdfast-worker/adopt").await.context("Holdfast's database cannot be reached")?;
-    let mut conn = pool.acquire().await?;
-    let ours = migrate::installation(&mut conn).await?;
-    let store = app::open_store(&name, declared).await?;
+    let DeclaredStore { name, store, mut conn, ours, .. } = DeclaredStore::open(config, name, "adopt").await?;
     let Some(found) = store.marker().await? else {
         if !sure {
             bail!(

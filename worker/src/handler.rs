@@ -8,6 +8,7 @@ mod error;
 mod exchange;
 pub mod expire;
 pub mod gc;
+mod heads;
 mod mongo;
 pub mod preflight;
 pub mod probe;

@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod app;
 pub mod cli;
 pub mod context;
+mod declared;
 pub mod dispatch;
 pub mod engine;
 pub mod event;

@@ -10,12 +10,10 @@ mod table;
 
 use std::io::Write;
 
-use anyhow::{Context as _, bail};
-use secrecy::ExposeSecret;
 use shared::{
     config::Config,
     db::{
-        audit, migrate, pool,
+        audit,
         rebuild::{self as rows, FoundCopy, Rebuilt},
     },
     name::Slug,
@@ -23,10 +21,13 @@ use shared::{
 };
 
 use self::{
-    find::{Found, Place, find, places},
+    find::{Found, Place, Places, find},
     table::{Line, Table},
 };
-use crate::{app, signing::Signer};
+use crate::{app, declared::DeclaredStore, signing::Signer};
+
+/// Names of objects that are asked for at once, the most that an S3 service gives.
+const PAGE: usize = 1000;
 
 /// What was done, or would be.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -40,33 +41,28 @@ struct Sum {
 
 /// Rebuilds, or with `dry_run` only looks; tells each save on `out` as it goes.
 pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    config.for_worker()?;
-    let name = Slug::parse(name)?;
-    let Some(declared) = config.stores.get(&name) else {
-        let known: Vec<_> = config.stores.keys().map(Slug::as_str).collect();
-        bail!("the configuration has no store named {name}; it has {}", known.join(", "));
-    };
-    let url = config.database.url.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-    let pool =
-        pool::connect(url, 1, "holdfast-worker/rebuild").await.context("Holdfast's database cannot be reached")?;
-    let mut conn = pool.acquire().await?;
-    let ours = migrate::installation(&mut conn).await?;
-    let store = app::open_store(&name, declared).await?;
+    let DeclaredStore { name, declared, store, mut conn, ours } = DeclaredStore::open(config, name, "rebuild").await?;
     let packing = app::packing(&name, declared);
     let ring = config.secrets.ring.clone().unwrap_or_default();
     let preferred = config.secrets.public_key.as_ref().map(shared::secret::PublicKey::key_id);
     let signer = Signer::of(&ring, preferred.as_deref());
 
-    writeln!(out, "reading the names of all objects in store {name}")?;
-    let (places, strange) = places(store.list("", usize::MAX).await?);
-    writeln!(out, "{} saves; {strange} objects that are no save's", places.len())?;
+    let can_read = packing.encryption.as_ref().is_none_or(|encryption| encryption.can_read());
+    if !can_read {
+        writeln!(
+            out,
+            "store {name} is encrypted and there is no identity: only what lies there in clear can be taken up. Give the \
+             configuration stores.{name}.encryption.identity_file"
+        )?;
+    }
+    let mut places = Places::new(store.as_ref(), PAGE);
     let mut table = Table::begin(out)?;
     let mut sum = Sum::default();
-    for (place, epochs) in &places {
-        let line = match find((store.as_ref(), packing.encryption.as_deref()), &signer, place, epochs).await {
+    while let Some((place, epochs)) = places.next().await? {
+        let line = match find((store.as_ref(), packing.encryption.as_deref()), &signer, &place, &epochs).await {
             Err(why) => {
                 sum.skipped += 1;
-                Line::skipped(place, &why)
+                Line::skipped(&place, &why)
             }
             Ok(found) => {
                 sum.untrusted += usize::from(!found.is_trusted());
@@ -86,6 +82,7 @@ pub async fn rebuild(config: &Config, name: &str, dry_run: bool, out: &mut (impl
         };
         table.line(&line)?;
     }
+    writeln!(out, "{} objects are no save's", places.strange())?;
     let Sum { saves, copies, known, untrusted, skipped } = sum;
     if dry_run {
         writeln!(
@@ -136,6 +133,7 @@ fn copy_of<'a>(found: &'a Found, store: &'a Slug) -> FoundCopy<'a> {
         store: store.as_str(),
         epoch: found.epoch,
         trusted: found.is_trusted(),
+        sealing: found.sealing.as_ref(),
         objects: found.objects.clone(),
         server_name: server_name(&found.manifest),
     }

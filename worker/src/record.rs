@@ -3,12 +3,14 @@
 mod copied;
 pub mod copies;
 pub mod manifests;
+mod missing;
 pub mod reading;
 pub mod removal;
 mod verified;
 
 use serde_json::json;
 use shared::{
+    config,
     db::{
         DbError,
         claim::Fence,
@@ -26,13 +28,14 @@ use crate::handler::{Done, backup::Saved};
 /// Writes what follows from a job that succeeded.
 pub async fn write(
     tx: &mut PgConnection,
+    config: &config::Jobs,
     fence: Fence,
     job: &JobRow,
     payload: &Payload,
     done: &Done,
 ) -> Result<(), DbError> {
     match (done, payload) {
-        (Done::Backup(saved), _) => write_save(tx, fence, job, saved).await,
+        (Done::Backup(saved), _) => write_save(tx, config, fence, job, saved).await,
         (Done::Swapped { swap, result }, _) => {
             write_swap(tx, job, swap).await?;
             if swap.outgoing.is_none() {
@@ -42,7 +45,7 @@ pub async fn write(
             completed(tx, job, payload, result).await
         }
         (Done::Copied(copied), _) => copied::write(tx, fence, job, copied).await,
-        (Done::Verified(verified), _) => verified::write(tx, job, verified).await,
+        (Done::Verified(verified), _) => verified::write(tx, config, job, verified).await,
         (Done::Renamed { renames, is_kept, result }, _) => {
             write_renames(tx, job, renames, *is_kept).await?;
             if !renames.found_something() {
@@ -129,14 +132,20 @@ async fn write_renames(tx: &mut PgConnection, job: &JobRow, renames: &Renames, i
 }
 
 /// The save that a restore makes first: available while its job goes on. The caller has made sure of the fence.
-pub async fn safety(tx: &mut PgConnection, fence: Fence, saved: &Saved) -> Result<(), DbError> {
+pub async fn safety(tx: &mut PgConnection, config: &config::Jobs, fence: Fence, saved: &Saved) -> Result<(), DbError> {
     match jobs::get(tx, fence.job).await? {
-        Some(job) => write_save(tx, fence, &job, saved).await,
+        Some(job) => write_save(tx, config, fence, &job, saved).await,
         None => Err(DbError::Rows { table: "jobs", expected: 1, actual: 0 }),
     }
 }
 
-async fn write_save(tx: &mut PgConnection, fence: Fence, job: &JobRow, saved: &Saved) -> Result<(), DbError> {
+async fn write_save(
+    tx: &mut PgConnection,
+    config: &config::Jobs,
+    fence: Fence,
+    job: &JobRow,
+    saved: &Saved,
+) -> Result<(), DbError> {
     let manifest = &saved.manifest;
     for (store, outcome) in &saved.copies {
         let settled = match outcome {
@@ -144,7 +153,11 @@ async fn write_save(tx: &mut PgConnection, fence: Fence, job: &JobRow, saved: &S
                 for (id, facts) in &good.objects {
                     objects::set_stored(tx, *id, facts).await?;
                 }
-                Ok((good.objects.iter().map(|(_, facts)| facts.stored_bytes).sum(), good.encodings.as_slice()))
+                Ok(saves::GoodFacts {
+                    stored_bytes: good.objects.iter().map(|(_, facts)| facts.stored_bytes).sum(),
+                    encodings: &good.encodings,
+                    sealing: good.sealing.as_ref(),
+                })
             }
             Err(problem) => Err(problem),
         };
@@ -164,5 +177,7 @@ async fn write_save(tx: &mut PgConnection, fence: Fence, job: &JobRow, saved: &S
             "raw_bytes": saved.raw_bytes, "stored_bytes": saved.stored_bytes, "stores": good, "warnings": manifest.warnings,
         }),
     };
-    outbox::insert(tx, &event).await
+    outbox::insert(tx, &event).await?;
+    let lost = saved.copies.iter().filter(|(_, outcome)| outcome.is_err()).map(|(store, _)| store.as_str());
+    missing::enqueue(tx, config, job, manifest.save, lost).await
 }

@@ -253,7 +253,7 @@ async fn write(
         return Ok(None);
     };
     if let (Some(done), Some(payload)) = (done, payload) {
-        record::write(&mut tx, lease.fence, &job, payload, done).await?;
+        record::write(&mut tx, &ctx.jobs, lease.fence, &job, payload, done).await?;
     }
     failpoint!("finish.commit.before");
     tx.commit().await?;

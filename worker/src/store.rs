@@ -248,8 +248,14 @@ pub trait Store: Send + Sync + Debug {
     /// [`Store::delete`]'s.
     async fn discard(&self, key: &StoreKey, at: &UploadRef) -> Result<(), StoreError>;
 
-    /// Up to `limit` visible objects whose key begins with `prefix`, in order of key, foreign ones too.
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError>;
+    /// Up to `limit` visible objects whose key begins with `prefix` and comes after `after` (empty: from the first), in order
+    /// of key, foreign ones too.
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// The first of them.
+    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.list_after(prefix, "", limit).await
+    }
 
     /// Whose store this is; none if nobody has claimed it.
     async fn marker(&self) -> Result<Option<Marker>, StoreError>;

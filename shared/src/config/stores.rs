@@ -16,8 +16,7 @@ pub type Stores = BTreeMap<Slug, Store>;
 const LEAST_OBJECT_BYTES: u64 = 64 << 10;
 
 /// How a stored copy is checked before it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadBack {
     /// Every byte is read again and hashed.
     #[default]
@@ -100,7 +99,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Stores {
 
 fn read_one(s: &mut Section<'_>) -> Option<Store> {
     let kind = needed(s, "kind", "\"file\", \"gridfs\" or \"s3\"");
-    let read_back = s.optional("read_back", "\"full\" or \"off\"").unwrap_or_default();
+    let read_back = read_back(s);
     let encryption = encryption::read(&mut s.table("encryption"));
     let object_bytes: Option<u64> = s.optional("object_bytes", "a whole number of bytes");
     if object_bytes.is_some_and(|bytes| bytes < LEAST_OBJECT_BYTES) {
@@ -130,6 +129,24 @@ fn read_one(s: &mut Section<'_>) -> Option<Store> {
         Kind::S3 => StoreKind::S3(read_s3(s)?),
     };
     Some(Store { read_back, encryption, object_bytes, kind })
+}
+
+/// `provider_checksum` has a refusal of its own: whoever knows the word should learn why (docs/adr/0019).
+fn read_back(s: &mut Section<'_>) -> ReadBack {
+    const EXPECTS: &str = "\"full\" or \"off\"";
+    let word: Option<String> = s.optional("read_back", EXPECTS);
+    match word.as_deref() {
+        Some("off") => return ReadBack::Off,
+        None | Some("full") => {}
+        Some("provider_checksum") => s.fail(
+            "read_back",
+            "cannot be \"provider_checksum\": a service checks each part as it comes, and answers no digest of the \
+             whole object that could be compared",
+            "give \"full\", which reads every object again, or \"off\", which takes the service's word",
+        ),
+        Some(other) => s.fail("read_back", &format!("is {other:?}"), &format!("give {EXPECTS}")),
+    }
+    ReadBack::Full
 }
 
 fn read_s3(s: &mut Section<'_>) -> Option<S3> {

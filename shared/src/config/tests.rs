@@ -193,3 +193,18 @@ fn encryption_is_read_and_the_api_may_not_have_what_opens_it() {
         "{refused}"
     );
 }
+
+#[test]
+fn how_objects_are_read_back_is_one_of_two_and_the_third_is_refused_with_its_reason() {
+    let with = |word: &str| {
+        let text = format!("[stores.disk]\nkind = \"file\"\nroot = \"/saves\"\nread_back = {word:?}\n");
+        Config::load(&Sources { file: Some(file("read-back.toml", &text)), ..Sources::default() })
+    };
+    for (word, wanted) in [("full", ReadBack::Full), ("off", ReadBack::Off)] {
+        assert_eq!(with(word).unwrap().stores.values().next().unwrap().read_back, wanted);
+    }
+    let refused = with("provider_checksum").unwrap_err().to_string();
+    assert!(refused.contains("stores.disk.read_back") && refused.contains("no digest"), "{refused}");
+    let refused = with("sometimes").unwrap_err().to_string();
+    assert!(refused.contains("\"sometimes\"") && refused.contains("\"full\" or \"off\""), "{refused}");
+}

@@ -8,8 +8,9 @@ use super::DbError;
 use crate::{
     id::{CredentialId, JobId, ObjectId, SaveId, ServerId, ServiceId, TargetId},
     job::{BackupJob, Payload},
-    manifest::Manifest,
+    manifest::{Manifest, Sealing},
     save::SaveState,
+    server::{Engine, MongoUri},
 };
 
 /// The name of the credential that stands in for those that no store holds: it opens for nobody.
@@ -23,6 +24,8 @@ pub struct FoundCopy<'a> {
     pub epoch: i64,
     /// Whether its manifest is signed by a key that is known here.
     pub trusted: bool,
+    /// To whom it is encrypted; none if it is not.
+    pub sealing: Option<&'a Sealing>,
     /// The manifest itself too.
     pub objects: Vec<FoundObject>,
     /// The name of its server, where no server at its address is known.
@@ -124,11 +127,14 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
     let Manifest { engine, server, .. } = copy.manifest;
     let at = server.clone().unwrap_or_default();
     let port = i32::from(at.port);
+    let mongodb = at.mongodb.filter(|_| engine == Engine::Mongodb.as_str());
+    let uri = mongodb.as_ref().and_then(|mongodb| mongodb.uri.as_ref()).map(MongoUri::as_str);
     let found = sqlx::query_scalar!(
-        "SELECT id FROM servers WHERE engine = $1 AND host = $2 AND port = $3 ORDER BY id LIMIT 1",
+        "SELECT id FROM servers WHERE engine = $1 AND host = $2 AND port = $3 AND uri IS NOT DISTINCT FROM $4 ORDER BY id LIMIT 1",
         engine,
         at.host,
-        port
+        port,
+        uri
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -137,8 +143,8 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
     }
     let id = ServerId::generate();
     sqlx::query!(
-        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO servers (id, name, engine, host, port, tls_mode, tls_ca_pem, maintenance_database, uri, auth)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         id.0,
         copy.server_name,
         engine,
@@ -146,7 +152,9 @@ async fn server(tx: &mut PgConnection, copy: &FoundCopy<'_>) -> Result<ServerId,
         port,
         at.tls_mode,
         at.tls_ca_pem,
-        at.maintenance_database
+        at.maintenance_database,
+        uri,
+        mongodb.as_ref().map(|mongodb| mongodb.auth).unwrap_or_default().as_str()
     )
     .execute(tx)
     .await?;
@@ -166,16 +174,18 @@ async fn target(tx: &mut PgConnection, copy: &FoundCopy<'_>, service: ServiceId)
     let credential = nobody(tx).await?;
     let id = TargetId::generate();
     let stores = [copy.store.to_owned()];
+    let mode = copy.manifest.server.as_ref().and_then(|server| server.mongodb.as_ref()).map(|mongodb| mongodb.mode);
     sqlx::query!(
-        "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, stores)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, stores, mongo_mode)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         id.0,
         service.0,
         server.0,
         target.as_str(),
         database.as_str(),
         credential.0,
-        stores.as_slice()
+        stores.as_slice(),
+        mode.unwrap_or_default().as_str()
     )
     .execute(tx)
     .await?;
@@ -273,12 +283,14 @@ async fn insert_copy(tx: &mut PgConnection, copy: &FoundCopy<'_>, job: JobId) ->
     let save: SaveId = copy.manifest.save;
     let stored: i64 = copy.objects.iter().map(|object| object.stored_bytes).sum();
     sqlx::query!(
-        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes, encodings) VALUES ($1, $2, 'good', $3, $4, $5)",
+        "INSERT INTO save_copies (save_id, store, state, epoch, stored_bytes, encodings, sealing)
+         VALUES ($1, $2, 'good', $3, $4, $5, $6)",
         save.0,
         copy.store,
         copy.epoch,
         stored,
-        Json(&copy.manifest.encodings) as _
+        Json(&copy.manifest.encodings) as _,
+        copy.sealing.map(Json) as _
     )
     .execute(&mut *tx)
     .await?;

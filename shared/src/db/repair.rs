@@ -2,11 +2,8 @@
 
 use sqlx::{PgConnection, types::Json};
 
-use super::{DbError, claim::Fence};
-use crate::{
-    id::{JobId, SaveId},
-    manifest::Encoding,
-};
+use super::{DbError, claim::Fence, saves::GoodFacts};
+use crate::id::{JobId, SaveId};
 
 /// The job that makes this copy again, queued or running.
 pub async fn under_way(conn: &mut PgConnection, save: SaveId, store: &str) -> Result<Option<JobId>, DbError> {
@@ -27,18 +24,18 @@ pub async fn replace_copy(
     fence: Fence,
     save: SaveId,
     store: &str,
-    stored_bytes: u64,
-    encodings: &[Encoding],
+    facts: GoodFacts<'_>,
 ) -> Result<bool, DbError> {
     let done = sqlx::query!(
-        "UPDATE save_copies SET state = 'good', epoch = $3, stored_bytes = $4, encodings = $5, error = NULL,
+        "UPDATE save_copies SET state = 'good', epoch = $3, stored_bytes = $4, encodings = $5, sealing = $6, error = NULL,
              updated_at = clock_timestamp()
          WHERE save_id = $1 AND store = $2 AND state IN ('missing', 'corrupt')",
         save.0,
         store,
         fence.epoch,
-        i64::try_from(stored_bytes).unwrap_or(i64::MAX),
-        Json(encodings) as _
+        facts.bytes(),
+        Json(facts.encodings) as _,
+        facts.sealing.map(Json) as _
     )
     .execute(&mut *conn)
     .await?;

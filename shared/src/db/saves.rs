@@ -7,7 +7,7 @@ use super::{Counted, DbError, ensure_rows, span::Span};
 use crate::{
     id::{AdminId, JobId, SaveId, ServiceId, TargetId},
     job::Problem,
-    manifest::{Encoding, Manifest},
+    manifest::{Encoding, Manifest, Sealing},
     save::{CopyState, Mode, Origin, SaveState, Scope},
 };
 
@@ -70,8 +70,27 @@ pub struct CopyRow {
     pub stored_bytes: Option<i64>,
     /// None: as the save's manifest says (format 1).
     pub encodings: Option<Json<Vec<Encoding>>>,
+    /// None: it is not encrypted, or was made before this was written down.
+    pub sealing: Option<Json<Sealing>>,
     pub error: Option<Json<Problem>>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// What is written down of a good copy.
+#[derive(Debug, Clone, Copy)]
+pub struct GoodFacts<'a> {
+    /// Of all its objects.
+    pub stored_bytes: u64,
+    pub encodings: &'a [Encoding],
+    /// To whom it is encrypted; none if it is not.
+    pub sealing: Option<&'a Sealing>,
+}
+
+impl GoodFacts<'_> {
+    /// As a column takes it.
+    pub(super) fn bytes(&self) -> i64 {
+        i64::try_from(self.stored_bytes).unwrap_or(i64::MAX)
+    }
 }
 
 /// Which saves a list shows. `None` does not restrict.
@@ -176,7 +195,7 @@ async fn by_ids(conn: &mut PgConnection, ids: &[SaveId], manifests: bool) -> Res
 pub async fn copies(conn: &mut PgConnection, id: SaveId) -> Result<Vec<CopyRow>, DbError> {
     Ok(sqlx::query_as!(
         CopyRow,
-        "SELECT save_id, store, state, epoch, stored_bytes, encodings, error, updated_at FROM save_copies
+        "SELECT save_id, store, state, epoch, stored_bytes, encodings, sealing, error, updated_at FROM save_copies
          WHERE save_id = $1 ORDER BY store",
         id.0
     )
@@ -251,27 +270,28 @@ pub async fn make_available(
     ensure_rows("saves", &done, 1)
 }
 
-/// Uploading → good or missing, inside the fenced finish of the backup. Of a good copy its stored bytes and its encodings.
+/// Uploading → good or missing, inside the fenced finish of the backup.
 pub async fn settle_copy(
     conn: &mut PgConnection,
     id: SaveId,
     store: &str,
     epoch: i64,
-    outcome: Result<(u64, &[Encoding]), &Problem>,
+    outcome: Result<GoodFacts<'_>, &Problem>,
 ) -> Result<(), DbError> {
     let (state, facts, error) = match outcome {
         Ok(facts) => (CopyState::Good, Some(facts), None),
         Err(problem) => (CopyState::Missing, None, Some(Json(problem))),
     };
     let done = sqlx::query!(
-        "UPDATE save_copies SET state = $3, epoch = $4, stored_bytes = $5, encodings = $6, error = $7, updated_at = clock_timestamp()
+        "UPDATE save_copies SET state = $3, epoch = $4, stored_bytes = $5, encodings = $6, sealing = $7, error = $8, updated_at = clock_timestamp()
          WHERE save_id = $1 AND store = $2 AND state = 'uploading'",
         id.0,
         store,
         state.as_str(),
         epoch,
-        facts.map(|(bytes, _)| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        facts.map(|(_, encodings)| Json(encodings)) as _,
+        facts.map(|facts| facts.bytes()),
+        facts.map(|facts| Json(facts.encodings)) as _,
+        facts.and_then(|facts| facts.sealing).map(Json) as _,
         error as _
     )
     .execute(conn)

@@ -199,6 +199,17 @@ async fn the_copy_in_the_store_that_stays_makes_the_save() {
         let good = copy["store"] == "disk";
         assert_eq!(copy["state"] == "good", good, "{save:#}");
     }
+    // The other one is made by a job of its own, which tries as often as any, and then says that it could not.
+    let copy: String =
+        app.value("SELECT id::text FROM jobs WHERE kind = 'copy' AND payload ->> 'store' = 'grid'").await;
+    fails(&app, &copy, "store_unreachable", true).await;
+    proxy.heal();
+    let path = format!("/v1/saves/{}/verify", job["save_id"].as_str().unwrap());
+    let verify = app.client.post(&path, json!({})).await.id();
+    app.client.job_is(&verify, "succeeded").await;
+    let again: String = app.value("SELECT id::text FROM jobs WHERE kind = 'copy' ORDER BY id DESC LIMIT 1").await;
+    assert_ne!(again, copy, "a verification asks for it again");
+    app.client.job_is(&again, "succeeded").await;
     app.holds().await;
     let client = mongodb::Client::with_uri_str(stack::setting("MONGO_URL")).await.unwrap();
     client.database(&app.database).drop().await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 use support::{ADMIN_PASSWORD, App, Client, stack};
 
 /// Makes an admin with these roles (`None`: global) and logs in. There is no route for it yet.
-pub(super) async fn admin(app: &App, name: &str, roles: &[(&str, Option<&str>)]) -> Client {
+pub(crate) async fn admin(app: &App, name: &str, roles: &[(&str, Option<&str>)]) -> Client {
     let sql = "INSERT INTO admins (id, name, password_hash) SELECT gen_random_uuid(), $1, password_hash FROM admins WHERE name = 'root'";
     sqlx::query(sql).bind(name).execute(&app.pool).await.unwrap();
     for (role, service) in roles {

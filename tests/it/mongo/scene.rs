@@ -62,13 +62,13 @@ impl Scene {
 
 /// A database of the test's own.
 #[derive(Debug)]
-pub(super) struct Shop {
+pub(crate) struct Shop {
     pub(super) name: String,
     pub(super) database: Database,
 }
 
 impl Shop {
-    pub(super) async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::named(&stack::fresh("shop")).await
     }
 
@@ -78,7 +78,7 @@ impl Shop {
     }
 
     /// As a target's server.
-    pub(super) fn spec(&self) -> TargetSpec {
+    pub(crate) fn spec(&self) -> TargetSpec {
         let url = stack::setting("MONGO_URL");
         let place = url.trim_start_matches("mongodb://").trim_end_matches('/');
         let (host, port) = place.split_once(':').unwrap();
@@ -97,7 +97,7 @@ impl Shop {
     }
 
     /// Collections of all kinds that the server knows.
-    pub(super) async fn fill(&self) {
+    pub(crate) async fn fill(&self) {
         let lots = self.database.collection::<Document>("lots");
         let many = (0..2500).map(|n| {
             doc! { "_id": n, "title": format!("Los № {n}"), "price": f64::from(n) / 3.0, "tags": ["a", { "deep": [n] }],

@@ -1,5 +1,5 @@
-//! `MongoDB`: databases dumped by Holdfast itself (`native`) or by `mongodump` (`tools`), and restored by Holdfast. Both
-//! write the same format, [`archive`], which `mongorestore` takes too.
+//! `MongoDB`: databases dumped and restored by Holdfast itself (`native`) or by `mongodump` and `mongorestore` (`tools`). Both
+//! write and read the same format, [`archive`].
 
 pub mod archive;
 mod classify;
@@ -9,7 +9,7 @@ mod native;
 mod probe;
 pub mod restore;
 mod sessions;
-mod tools;
+pub mod tools;
 
 use std::path::PathBuf;
 

@@ -10,14 +10,17 @@ use shared::{
     },
     inventory::Inventory,
     job::{BackupJob, Problem, TableName as WireTable},
-    manifest::{self, Consistency, Manifest, ServerAddress},
+    manifest::{self, Consistency, Manifest, MongoAddress, ServerAddress},
     name::Slug,
     save::{Mode, SaveState},
 };
 
 use super::{Done, Job, JobError};
 use crate::{
-    engine::{Dump, DumpMode, DumpOptions, EngineKind, Globals, ProbeReport, Running, TableName, mongodb, postgres},
+    engine::{
+        Connection, Dump, DumpMode, DumpOptions, EngineKind, Globals, ProbeReport, Running, TableName, mongodb,
+        postgres,
+    },
     record::copies::{Copies, GoodCopy, Part},
     stream::{DumpPlan, StageTime, Tap},
 };
@@ -102,7 +105,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let manifest = describe(
             job,
             payload,
-            (&work, at.engine),
+            (&work, &at),
             &save,
             &probe,
             (tool, tool_version),
@@ -206,7 +209,7 @@ fn warnings(probe: &ProbeReport, of_tool: &[String]) -> Vec<String> {
 fn describe(
     job: &Job,
     payload: &BackupJob,
-    (work, engine): (&TargetWork, EngineKind),
+    (work, at): (&TargetWork, &Connection),
     save: &saves::SaveRow,
     probe: &ProbeReport,
     (tool, tool_version): (String, String),
@@ -214,6 +217,8 @@ fn describe(
     read_back: BTreeMap<Slug, String>,
     started_at: chrono::DateTime<Utc>,
 ) -> Result<Manifest, JobError> {
+    let engine = at.engine;
+    let mongodb = (engine == EngineKind::Mongodb).then_some(&at.mongodb);
     let slug =
         |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
     let tool_major = tool_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
@@ -231,6 +236,7 @@ fn describe(
             tls_mode: work.tls_mode.clone(),
             tls_ca_pem: work.tls_ca_pem.clone(),
             maintenance_database: work.maintenance_database.clone(),
+            mongodb: mongodb.map(|at| MongoAddress { uri: at.uri.clone(), auth: at.auth, mode: at.mode }),
         }),
         database: shared::name::DatabaseName::parse(work.database.clone())
             .map_err(|e| JobError::abort("target_unusable", e.to_string(), "Correct the target."))?,

@@ -14,14 +14,13 @@ use shared::{
     save::SaveState,
 };
 
-use super::{Done, Job, JobError, mongo::MONGODB};
+use super::{Done, Job, JobError, heads, mongo::MONGODB};
 use crate::{
     engine::{
         Connection, DatabaseProperties,
-        postgres::{Contents, Finding, Plan, Reading, Severity},
+        postgres::{Finding, Plan, Severity},
     },
     record::reading::SavedCopy,
-    stream::{self, StreamError},
 };
 
 /// Looks and reports. What would fail is part of the answer, not a failure.
@@ -49,7 +48,7 @@ pub async fn run(job: &Job, payload: &PreflightJob) -> Result<Done, JobError> {
             "Use a newer version.",
         )
     })?;
-    let contents = match contents(job, &copies).await {
+    let contents = match heads::contents(job, &copies).await {
         Ok(contents) => Some(contents),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         Err(error) => {
@@ -108,7 +107,7 @@ pub(super) async fn require(
     restore: &RestoreJob,
     capacity: Option<i64>,
 ) -> Result<(), JobError> {
-    let contents = match contents(job, copies).await {
+    let contents = match heads::contents(job, copies).await {
         Ok(contents) => Some(contents),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         // The restore reads the copies itself, and says what is wrong with them.
@@ -133,41 +132,6 @@ async fn load(job: &Job, id: SaveId) -> Result<(Manifest, Vec<SavedCopy>), JobEr
     };
     let copies = SavedCopy::good(&mut conn, &job.ctx, id, &manifest.0).await?;
     Ok((manifest.0, copies))
-}
-
-/// The dump's contents, from the head of the first copy that can be read. Whether the bytes are good, only a whole reading
-/// tells.
-async fn contents(job: &Job, copies: &[SavedCopy]) -> Result<Contents, JobError> {
-    let unreadable = |why: String| JobError::abort("contents_unknown", why, "Look at the store.");
-    let mut failed = unreadable("there is no copy".to_owned());
-    for copy in copies {
-        match head(job, copy).await {
-            Ok(contents) => return Ok(contents),
-            Err(JobError::Stopped) => return Err(JobError::Stopped),
-            Err(error) => {
-                tracing::warn!(store = %copy.name, error = %shared::telemetry::Causes(&error), "the head of this copy cannot be read");
-                failed = error;
-            }
-        }
-    }
-    Err(failed)
-}
-
-async fn head(job: &Job, copy: &SavedCopy) -> Result<Contents, JobError> {
-    let unreadable =
-        |error: std::io::Error| JobError::abort("contents_unknown", error.to_string(), "Look at the store.");
-    let stored = copy.open(&job.lease.cancel).await?;
-    let mut reading = Reading::begin().map_err(unreadable)?;
-    let mut found = None;
-    let look = |bytes: &[u8]| {
-        found = reading.feed(bytes)?;
-        Ok(found.is_some())
-    };
-    match stream::glance(stored, copy.decryption(), look).await {
-        Err(StreamError::Sink { source, .. }) => return Err(unreadable(source)),
-        other => other?,
-    };
-    found.ok_or_else(|| unreadable(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// Seconds, and what they stand on.

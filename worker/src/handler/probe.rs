@@ -1,14 +1,29 @@
-//! Look at a target: version, size, TLS, and what the role could not read.
+//! Look at a target: version, size, TLS, what the role could not read, and whether its stores are fit for copies.
 
-use serde_json::json;
+mod stores;
+
+use serde_json::{Value, json};
 use shared::{db::work::Purpose, job::ProbeJob};
 
 use super::{Done, Job, JobError};
 use crate::engine::{Engine as _, EngineKind};
 
-/// Asks the server and answers what it said.
+/// Asks the server and the stores, and answers what they said.
 pub async fn run(job: &Job, payload: &ProbeJob) -> Result<Done, JobError> {
     job.phase("probing").await?;
+    let (probe, client) = server(job, payload).await?;
+    job.phase("inspecting_stores").await?;
+    let stores = stores::look(job, payload.target_id).await?;
+    let warning = |look: &stores::Look| {
+        let problem = look.problem.as_ref()?;
+        Some(format!("store {} is not fit, and enough others are: {}", look.store, problem.message))
+    };
+    let warnings: Vec<String> = stores.iter().filter_map(warning).collect();
+    Ok(Done::Plain(json!({ "probe": probe, "client": client, "stores": stores, "warnings": warnings })))
+}
+
+/// What the server says, and with which client it would be dumped.
+async fn server(job: &Job, payload: &ProbeJob) -> Result<(Value, Value), JobError> {
     let work = job.target(payload.target_id, Purpose::Backup).await?;
     let (at, database) = job.ctx.connection_to_any(&work, job.lease.fence)?;
     if at.engine == EngineKind::Mongodb {
@@ -17,7 +32,7 @@ pub async fn run(job: &Job, payload: &ProbeJob) -> Result<Done, JobError> {
             Ok((name, version)) => json!({ "name": name, "version": version, "warning": null }),
             Err(error) => json!({ "error": error.to_string(), "hint": error.hint() }),
         };
-        return Ok(Done::Plain(json!({ "probe": report, "client": client })));
+        return Ok((json!(report), client));
     }
     let engine = &job.ctx.postgres;
     let report = engine.probe(&at, &database, &job.lease.cancel).await?;
@@ -26,5 +41,5 @@ pub async fn run(job: &Job, payload: &ProbeJob) -> Result<Done, JobError> {
         Ok((client, warning)) => json!({ "version": client.version(), "warning": warning }),
         Err(error) => json!({ "error": error.to_string(), "hint": error.hint() }),
     };
-    Ok(Done::Plain(json!({ "probe": report, "client": client })))
+    Ok((json!(report), client))
 }

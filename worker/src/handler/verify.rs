@@ -19,7 +19,7 @@ use shared::{
     save::{CopyState, ObjectState, SaveState},
 };
 
-use self::reading::{Finding, read};
+use self::reading::{Finding, Place, Raw, read};
 use super::{Done, Job, JobError};
 use crate::store::{Store, StoreError};
 
@@ -32,6 +32,9 @@ pub struct Verdict {
     pub stored_bytes: u64,
     /// Of a good copy: whether its raw bytes were unpacked and compared too, which encryption can forbid.
     pub raw_checked: bool,
+    /// Of a good copy whose raw bytes were not: why. Its stored bytes are those of the record all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_unchecked: Option<String>,
     /// The first reading of a good copy differed: its disk or its network deserves a look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_reading: Option<String>,
@@ -149,6 +152,7 @@ async fn look(job: &Job, copy: &CopyRow, objects: &[ObjectRow]) -> Result<Verdic
         objects: objects.len(),
         stored_bytes,
         raw_checked: false,
+        raw_unchecked: None,
         first_reading: None,
         problem: None,
         epoch: copy.epoch,
@@ -169,14 +173,16 @@ async fn look(job: &Job, copy: &CopyRow, objects: &[ObjectRow]) -> Result<Verdic
             return Ok(verdict);
         }
     };
-    let mut finding = read(job, &store, objects).await?;
+    let place = Place { encryption: job.ctx.encryption(store.name()).map(Arc::clone), store };
+    let mut finding = read(job, &place, objects).await?;
     if let Finding::Differs(first) = finding {
         tracing::warn!(store = copy.store, detail = first, "a copy differs from its record; it is read once more");
-        finding = read(job, &store, objects).await?;
+        finding = read(job, &place, objects).await?;
         verdict.first_reading = Some(first);
     }
     match finding {
-        Finding::Good { raw_checked } => verdict.raw_checked = raw_checked,
+        Finding::Good { raw: Raw::Checked } => verdict.raw_checked = true,
+        Finding::Good { raw: Raw::Not(why) } => verdict.raw_unchecked = Some(why),
         Finding::Differs(detail) => {
             verdict.first_reading = None;
             verdict.outcome = Outcome::Corrupt;

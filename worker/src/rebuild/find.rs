@@ -1,12 +1,12 @@
 //! The saves that a store holds, as its keys and manifests say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::TryStreamExt as _;
 use shared::{
     db::rebuild::FoundObject,
     id::SaveId,
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Sealing},
     name::StoreKey,
     telemetry::Causes,
 };
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     record::manifests,
     signing::{Signer, Verdict},
-    store::{Listed, Store},
+    store::{Listed, Store, StoreError},
     stream::{self, Encryption},
 };
 
@@ -23,7 +23,7 @@ use crate::{
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Where a save lies: `<installation>/<service>/<target>/<save>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) service: String,
     pub(super) target: String,
@@ -39,6 +39,8 @@ pub(super) type Epochs = BTreeMap<i64, BTreeMap<String, u64>>;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) manifest: Manifest,
+    /// To whom it is encrypted, by the head of its manifest.
+    pub(super) sealing: Option<Sealing>,
     pub(super) epoch: i64,
     pub(super) verdict: Verdict,
     pub(super) objects: Vec<FoundObject>,
@@ -52,28 +54,70 @@ impl Found {
     }
 }
 
-/// Sorts a listing by saves; and how many objects are none of any.
-pub(super) fn places(listed: Vec<Listed>) -> (BTreeMap<Place, Epochs>, usize) {
-    let mut places: BTreeMap<Place, Epochs> = BTreeMap::new();
-    let mut strange = 0;
-    for Listed { key, bytes } in listed {
-        let parts: Vec<&str> = key.split('/').collect();
-        let parsed = match parts.as_slice() {
-            [installation, service, target, save, epoch, _part] => {
-                epoch.parse().ok().filter(|_| save.parse::<SaveId>().is_ok()).map(|epoch: i64| {
-                    let text = |part: &str| part.to_owned();
-                    let (service, target, save) = (text(service), text(target), text(save));
-                    (Place { service, target, save, installation: text(installation) }, epoch)
-                })
-            }
-            _ => None,
-        };
-        match parsed {
-            Some((place, epoch)) => drop(places.entry(place).or_default().entry(epoch).or_default().insert(key, bytes)),
-            None => strange += 1,
-        }
+/// The saves of a store, one after another, as its listing gives their objects in order: a page of it and one save are all
+/// that is in memory, however large the store is.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    store: &'a dyn Store,
+    page_of: usize,
+    page: VecDeque<Listed>,
+    /// The last key that was listed.
+    after: String,
+    ended: bool,
+    strange: usize,
+}
+
+impl<'a> Places<'a> {
+    /// Nothing is asked for yet. `page_of`: so many names at once.
+    pub(super) fn new(store: &'a dyn Store, page_of: usize) -> Self {
+        Self { store, page_of, page: VecDeque::new(), after: String::new(), ended: false, strange: 0 }
     }
-    (places, strange)
+
+    /// The next save, with all that its attempts have left.
+    pub(super) async fn next(&mut self) -> Result<Option<(Place, Epochs)>, StoreError> {
+        let mut found: Option<(Place, Epochs)> = None;
+        while let Some(Listed { key, bytes }) = self.listed().await? {
+            let Some((place, epoch)) = place(&key) else {
+                self.strange += 1;
+                continue;
+            };
+            match &mut found {
+                Some((of, _)) if *of != place => {
+                    self.page.push_front(Listed { key, bytes });
+                    break;
+                }
+                Some((_, epochs)) => drop(epochs.entry(epoch).or_default().insert(key, bytes)),
+                None => found = Some((place, Epochs::from([(epoch, BTreeMap::from([(key, bytes)]))]))),
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many objects so far are no save's.
+    pub(super) fn strange(&self) -> usize {
+        self.strange
+    }
+
+    async fn listed(&mut self) -> Result<Option<Listed>, StoreError> {
+        if self.page.is_empty() && !self.ended {
+            self.page = self.store.list_after("", &self.after, self.page_of).await?.into();
+            self.ended = self.page.len() < self.page_of;
+            if let Some(last) = self.page.back() {
+                self.after.clone_from(&last.key);
+            }
+        }
+        Ok(self.page.pop_front())
+    }
+}
+
+/// Of which save and attempt an object is, by its key.
+fn place(key: &str) -> Option<(Place, i64)> {
+    let parts: Vec<&str> = key.split('/').collect();
+    let [installation, service, target, save, epoch, _part] = parts.as_slice() else { return None };
+    save.parse::<SaveId>().ok()?;
+    let text = |part: &str| part.to_owned();
+    let (service, target, save) = (text(service), text(target), text(save));
+    Some((Place { service, target, save, installation: text(installation) }, epoch.parse().ok()?))
 }
 
 /// The highest epoch that is whole; or why none is.
@@ -153,7 +197,8 @@ async fn whole(
         blake3: Some(blake3::hash(&stored).as_bytes().to_vec()),
         sha256: stream::sha256(&stored).0.to_vec(),
     });
-    Ok(Found { manifest, epoch, verdict, objects, passed: Vec::new() })
+    let sealing = manifests::sealing(&text);
+    Ok(Found { manifest, sealing, epoch, verdict, objects, passed: Vec::new() })
 }
 
 async fn read(store: &dyn Store, key: &StoreKey) -> Result<Vec<u8>, String> {
@@ -176,21 +221,50 @@ fn digest(hex: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use shared::name::Slug;
 
-    #[test]
-    fn a_listing_is_sorted_by_saves() {
-        let save = SaveId::generate();
-        let listed = |key: String| Listed { key, bytes: 7 };
-        let (places, strange) = places(vec![
-            listed(format!("i/items/main/{save}/1/dump.0001")),
-            listed(format!("i/items/main/{save}/12/dump.0001")),
-            listed(format!("i/items/main/{save}/12/manifest.json")),
-            listed("i/items/main/no-save/12/manifest.json".to_owned()),
-            listed("notes.txt".to_owned()),
-        ]);
-        assert_eq!((places.len(), strange), (1, 2));
-        let epochs = places.values().next().unwrap();
-        assert_eq!(epochs.iter().map(|(epoch, keys)| (*epoch, keys.len())).collect::<Vec<_>>(), [(1, 1), (12, 2)]);
+    use super::*;
+    use crate::store::{FileStore, ReadBack};
+
+    #[tokio::test]
+    async fn a_listing_gives_save_after_save_whatever_its_pages_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (SaveId::generate(), SaveId::generate());
+        for key in [
+            format!("i/items/main/{one}/1/dump.0001"),
+            format!("i/items/main/{one}/12/dump.0001"),
+            format!("i/items/main/{one}/12/manifest.json"),
+            format!("i/items/main/{one}/9/dump.0001"),
+            "i/items/main/no-save/12/manifest.json".to_owned(),
+            format!("i/items/other/{two}/1/dump.0001"),
+            format!("i/items-more/main/{two}/1/dump.0001"),
+            "notes.txt".to_owned(),
+        ] {
+            let path = dir.path().join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "1234567").unwrap();
+        }
+        let store = FileStore::open(Slug::parse("disk").unwrap(), dir.path().to_owned(), ReadBack::Off).await.unwrap();
+        for page in [1, 2, 3, 100] {
+            let mut places = Places::new(&store, page);
+            let mut found = Vec::new();
+            while let Some((place, epochs)) = places.next().await.unwrap() {
+                let epochs: Vec<(i64, usize)> = epochs.iter().map(|(epoch, keys)| (*epoch, keys.len())).collect();
+                found.push((place.service, place.target, epochs));
+            }
+            let is = |service: &str, target: &str, epochs: &[(i64, usize)]| {
+                (service.to_owned(), target.to_owned(), epochs.to_vec())
+            };
+            assert_eq!(
+                found,
+                [
+                    is("items-more", "main", &[(1, 1)]),
+                    is("items", "main", &[(1, 1), (9, 1), (12, 2)]),
+                    is("items", "other", &[(1, 1)]),
+                ],
+                "{page} at once"
+            );
+            assert_eq!(places.strange(), 2);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shared::{
-    db::{DbError, claim::Fence, jobs::JobRow, objects, outbox, repair, verify},
+    db::{DbError, claim::Fence, jobs::JobRow, objects, outbox, repair, saves::GoodFacts, verify},
     event::NewEvent,
 };
 use sqlx::PgConnection;
@@ -13,7 +13,12 @@ use crate::handler::copy::Copied;
 /// rows say, and is gc's.
 pub(super) async fn write(tx: &mut PgConnection, fence: Fence, job: &JobRow, copied: &Copied) -> Result<(), DbError> {
     let (save, store) = (copied.save_id, copied.store.as_str());
-    let replaced = repair::replace_copy(tx, fence, save, store, copied.stored_bytes(), &copied.encodings).await?;
+    let facts = GoodFacts {
+        stored_bytes: copied.stored_bytes(),
+        encodings: &copied.encodings,
+        sealing: copied.sealing.as_ref(),
+    };
+    let replaced = repair::replace_copy(tx, fence, save, store, facts).await?;
     if !replaced {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use shared::{
     failpoint,
     id::{ObjectId, SaveId},
     job::Problem,
-    manifest::{self, Encoding, Manifest, ManifestObject},
+    manifest::{self, Encoding, Manifest, ManifestObject, Sealing},
     name::{Slug, StoreKey},
 };
 use sqlx::Acquire;
@@ -53,6 +53,8 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub struct GoodCopy {
     pub encodings: Vec<Encoding>,
+    /// To whom it is encrypted; none if it is not.
+    pub sealing: Option<Sealing>,
     pub objects: Vec<(ObjectId, StoredFacts)>,
 }
 
@@ -251,7 +253,8 @@ impl Copies {
     pub fn into_outcomes(self) -> Vec<(Slug, CopyOutcome)> {
         let outcome = |copy: Copy| {
             let objects = copy.named().iter().filter_map(|named| Some((named.id, named.facts?))).collect();
-            let good = GoodCopy { encodings: copy.encodings(), objects };
+            let sealing = copy.encryption.as_ref().map(|encryption| encryption.sealing());
+            let good = GoodCopy { encodings: copy.encodings(), sealing, objects };
             (copy.name, copy.lost.map_or(Ok(good), Err))
         };
         self.stores.into_iter().map(outcome).collect()

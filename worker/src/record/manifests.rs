@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use shared::{
-    manifest::{self, Manifest, SealedManifest},
+    manifest::{self, Manifest, SealedManifest, Sealing},
     name::Slug,
 };
 
@@ -88,4 +88,9 @@ pub fn read(
         return Err(ManifestError::HeadDiffers);
     }
     Ok((manifest, text))
+}
+
+/// To whom a store's `manifest.json` says that the copy is encrypted; none if it is not.
+pub fn sealing(stored: &[u8]) -> Option<Sealing> {
+    serde_json::from_slice::<SealedManifest>(stored).ok().map(|sealed| sealed.encryption)
 }

@@ -2,17 +2,22 @@
 
 use serde_json::json;
 use shared::{
+    config,
     db::{DbError, jobs::JobRow, outbox, verify},
-    enqueue::{self, Asked, EnqueueError},
     event::NewEvent,
-    name::Slug,
 };
 use sqlx::PgConnection;
 
+use super::missing;
 use crate::handler::verify::{Outcome, Verdict, Verified};
 
 /// The states of the copies, the save's flags, and an event per kind of finding.
-pub(super) async fn write(tx: &mut PgConnection, job: &JobRow, verified: &Verified) -> Result<(), DbError> {
+pub(super) async fn write(
+    tx: &mut PgConnection,
+    config: &config::Jobs,
+    job: &JobRow,
+    verified: &Verified,
+) -> Result<(), DbError> {
     for verdict in &verified.verdicts {
         let Some(state) = verdict.outcome.state() else { continue };
         let problem = verdict.problem.as_ref();
@@ -40,31 +45,9 @@ pub(super) async fn write(tx: &mut PgConnection, job: &JobRow, verified: &Verifi
         outbox::insert(tx, &event).await?;
     }
     if verified.repair && standing.good > 0 {
-        repair(tx, job, verified).await?;
-    }
-    Ok(())
-}
-
-/// A job for each copy that is broken, asked for by whoever asked for the verification.
-async fn repair(tx: &mut PgConnection, job: &JobRow, verified: &Verified) -> Result<(), DbError> {
-    let asked = Asked {
-        by: job.requested_by,
-        request_id: job.request_id.clone(),
-        trace_id: job.trace_id.clone(),
-        priority: None,
-        attempts: job.max_attempts,
-        safety_s: 0.0,
-    };
-    let broken = |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Corrupt | Outcome::Missing);
-    for verdict in verified.verdicts.iter().filter(broken) {
-        let Ok(store) = Slug::parse(verdict.store.as_str()) else { continue };
-        match enqueue::copy(tx, verified.save_id, store, &asked).await {
-            Ok(job) => tracing::info!(store = verdict.store, repair.job = %job, "a broken copy is made again"),
-            Err(EnqueueError::Db(error)) => return Err(error),
-            Err(error) => {
-                tracing::warn!(store = verdict.store, error = %shared::telemetry::Causes(&error), "a broken copy is not made again");
-            }
-        }
+        let broken = |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Corrupt | Outcome::Missing);
+        let broken = verified.verdicts.iter().filter(broken).map(|verdict| verdict.store.as_str());
+        missing::enqueue(tx, config, job, verified.save_id, broken).await?;
     }
     Ok(())
 }

@@ -148,6 +148,13 @@ async fn listing_is_by_prefix_and_in_order(store: &dyn Store, base: &str, key: &
     let two = names(store.list(&format!("{base}/l"), 2).await.unwrap());
     assert_eq!(two, all.get(..2).unwrap());
     assert!(store.list(&format!("{base}/nothing"), 10).await.unwrap().is_empty());
+    // Page by page, as whoever reads all of a large store does.
+    let (mut after, mut paged) = (String::new(), Vec::new());
+    while let Some(last) = store.list_after(&format!("{base}/l/"), &after, 1).await.unwrap().pop() {
+        after.clone_from(&last.key);
+        paged.push(last);
+    }
+    assert_eq!(names(paged), all);
 }
 
 async fn deletion_is_repeatable(store: &dyn Store, key: &StoreKey) {

@@ -104,8 +104,8 @@ impl Store for Failing {
         done
     }
 
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        self.inner.list(prefix, limit).await
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list_after(prefix, after, limit).await
     }
 
     async fn marker(&self) -> Result<Option<Marker>, StoreError> {

@@ -191,8 +191,8 @@ impl Store for Faulty {
         answer(self.before(Op::Discard).await?, self.inner.discard(key, at).await)
     }
 
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        answer(self.before(Op::List).await?, self.inner.list(prefix, limit).await)
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        answer(self.before(Op::List).await?, self.inner.list_after(prefix, after, limit).await)
     }
 
     async fn marker(&self) -> Result<Option<Marker>, StoreError> {

@@ -201,12 +201,12 @@ impl Store for FileStore {
         .await
     }
 
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let prefix = prefix.to_owned();
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
         self.blocking("listing", prefix.clone(), move |store| {
             store.require_root()?;
             let mut found = Vec::new();
-            walk(&store.root, "", &prefix, limit, &mut found)?;
+            walk(&store.root, "", (&prefix, &after), limit, &mut found)?;
             Ok(found)
         })
         .await

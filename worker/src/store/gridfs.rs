@@ -255,11 +255,19 @@ impl Store for GridFsStore {
         }
     }
 
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let filter = if prefix.is_empty() {
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let mut filename = doc! {};
+        if !prefix.is_empty() {
+            filename.insert("$gte", prefix);
+            filename.insert("$lt", format!("{prefix}\u{10ffff}"));
+        }
+        if !after.is_empty() {
+            filename.insert("$gt", after);
+        }
+        let filter = if filename.is_empty() {
             doc! {}
         } else {
-            doc! { "filename": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } }
+            doc! { "filename": filename }
         };
         let found = async {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -107,7 +107,7 @@ impl S3Store {
         match self.client.head(path).await {
             Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => {
-                self.page(path.as_ref(), 1, None).await.map_err(self.error(doing, place))?;
+                self.page((path.as_ref(), None), 1, None).await.map_err(self.error(doing, place))?;
                 Ok(None)
             }
             Err(error) => Err(self.error(doing, place)(error)),
@@ -116,12 +116,13 @@ impl S3Store {
 
     async fn page(
         &self,
-        prefix: &str,
+        (prefix, after): (&str, Option<&str>),
         limit: usize,
         token: Option<String>,
     ) -> Result<(Vec<ObjectMeta>, Option<String>), object_store::Error> {
         let options = PaginatedListOptions {
             max_keys: Some(limit.min(PAGE)),
+            offset: after.map(str::to_owned),
             page_token: token,
             ..PaginatedListOptions::default()
         };
@@ -288,14 +289,17 @@ impl Store for S3Store {
         Ok(())
     }
 
-    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+    async fn list_after(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
         let whole = format!("{}{prefix}", self.prefix);
+        let after = (!after.is_empty()).then(|| format!("{}{after}", self.prefix));
         let (mut found, mut token) = (Vec::new(), None);
         while found.len() < limit {
             // The store's own objects are taken out below.
             let wanted = (limit - found.len()).saturating_add(2);
-            let (objects, next) =
-                self.page(&whole, wanted, token.take()).await.map_err(self.error("listing", prefix))?;
+            let (objects, next) = self
+                .page((&whole, after.as_deref()), wanted, token.take())
+                .await
+                .map_err(self.error("listing", prefix))?;
             let listed = objects.into_iter().filter_map(|meta| {
                 let key = meta.location.as_ref().strip_prefix(self.prefix.as_str())?;
                 (!key.starts_with('.')).then(|| Listed { key: key.to_owned(), bytes: meta.size })

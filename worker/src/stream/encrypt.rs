@@ -122,6 +122,13 @@ impl Encryption {
         Ok(plain)
     }
 
+    /// Writes what an age file holds to `plain` while the file comes in blocks: for a thread of its own. Errors of `plain`
+    /// are those of damaged bytes.
+    pub fn decrypt_to(&self, stored: Receiver<Bytes>, plain: &mut impl Write) -> Result<(), CryptError> {
+        let mut reader = self.reader(Incoming { input: stored, block: Bytes::new(), head: 0 })?;
+        io::copy(&mut reader, plain).map(drop).map_err(|error| damaged(&error))
+    }
+
     fn encrypt_error(&self, source: io::Error) -> CryptError {
         CryptError::Encrypt { store: self.store.clone(), source }
     }

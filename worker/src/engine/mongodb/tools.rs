@@ -1,5 +1,7 @@
-//! `mongodump` as a child, for targets that say so. The whole connection string, password included, stands in a 0600 file:
+//! `mongodump` and `mongorestore` as children, for targets that say so. The whole connection string, password included, stands in a 0600 file:
 //! nothing of it in arguments or environment.
+
+pub mod restore;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -83,14 +85,7 @@ impl Mongodb {
         let not_started =
             |error| EngineError::new(ErrorCode::ToolNotStarted, "mongodump could not be started").with_source(error);
         let excluded = self.excluded(at, database, options, cancel).await?;
-        let dir = SecretDir::create(&self.run_dir, &at.session.to_string()).map_err(not_started)?;
-        let ca = match &at.ca_pem {
-            Some(pem) if at.tls.verifies() => Some(dir.write("ca.pem", pem.as_bytes()).map_err(not_started)?),
-            None if at.tls.verifies() => Some(SYSTEM_CA.into()),
-            _ => None,
-        };
-        let config = config(&uri(at, ca.as_ref()));
-        let config = dir.write("mongodump.yaml", config.expose_secret().as_bytes()).map_err(not_started)?;
+        let (dir, config) = self.private_config(at, "mongodump.yaml").map_err(not_started)?;
         let mut args: Vec<OsString> = vec![option("config", config.as_os_str()), "--archive".into()];
         args.push(option("db", OsStr::new(database.as_str())));
         if let [only] = options.collections.as_slice() {
@@ -100,11 +95,23 @@ impl Mongodb {
             args.push(option("excludeCollectionsWithPrefix", OsStr::new(PREFIX)));
             args.extend(excluded.iter().map(|name| option("excludeCollection", OsStr::new(name))));
         }
-        let secrets = vec![at.password.clone(), encode(at.password.expose_secret()).into()];
-        let tool = Tool { path: tools.mongodump.clone(), args, secrets, dir: Some(dir), ..Tool::default() };
+        let tool =
+            Tool { path: tools.mongodump.clone(), args, secrets: secrets(at), dir: Some(dir), ..Tool::default() };
         let started = self.launcher.start(tool, cancel).await.map_err(not_started)?;
         let about = ("mongodump", tools.version.clone());
         Ok(Dump::of_process(started, about, Vec::new(), ARCHIVE, classify::stderr))
+    }
+
+    /// A directory of the child's own with the file that holds the connection string.
+    fn private_config(&self, at: &Connection, name: &str) -> std::io::Result<(SecretDir, PathBuf)> {
+        let dir = SecretDir::create(&self.run_dir, &at.session.to_string())?;
+        let ca = match &at.ca_pem {
+            Some(pem) if at.tls.verifies() => Some(dir.write("ca.pem", pem.as_bytes())?),
+            None if at.tls.verifies() => Some(SYSTEM_CA.into()),
+            _ => None,
+        };
+        let config = dir.write(name, config(&uri(at, ca.as_ref())).expose_secret().as_bytes())?;
+        Ok((dir, config))
     }
 
     /// The tool takes one collection or all but some: of several, the others are excluded.
@@ -130,6 +137,11 @@ impl Mongodb {
         let others = others.filter(|name| !options.collections.iter().any(|chosen| chosen.as_str() == name));
         Ok(excluded.chain(others).collect())
     }
+}
+
+/// What must not be seen in what a tool says.
+fn secrets(at: &Connection) -> Vec<SecretString> {
+    vec![at.password.clone(), encode(at.password.expose_secret()).into()]
 }
 
 /// `--name=value`, one argument: a value that begins with a dash stays a value.

@@ -1,7 +1,7 @@
 //! What a restore into a MongoDB database would do. The plan is the one that a restore would make, from what the head of the
 //! archive announces; nothing is created.
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use shared::{
@@ -15,7 +15,7 @@ use super::{error, expected, load};
 use crate::{
     engine::{
         mongodb::{
-            archive::{Parser, Prelude},
+            archive::Prelude,
             restore::{
                 Chosen, Loader, Survey,
                 rename::{Base, plan},
@@ -23,13 +23,8 @@ use crate::{
         },
         postgres::{Finding, Severity},
     },
-    handler::{Done, Job, JobError, mongo::Place},
-    record::reading::SavedCopy,
-    stream::{self, StreamError},
+    handler::{Done, Job, JobError, heads, mongo::Place},
 };
-
-/// Raw bytes within which the archive has announced its collections.
-const HEAD_BYTES: u64 = 64 << 20;
 
 /// Looks and reports.
 pub(super) async fn run(job: &Job, restore: &RestoreJob, work: &TargetWork) -> Result<Done, JobError> {
@@ -43,7 +38,7 @@ pub(super) async fn run(job: &Job, restore: &RestoreJob, work: &TargetWork) -> R
         let message = format!("the save is of {}", manifest.engine);
         problems.push(error("engine_mismatch", &message, "Choose a target of the save's own kind."));
     }
-    let prelude = match prelude(job, &copies).await {
+    let prelude = match heads::prelude(job, &copies).await {
         Ok(prelude) => Some(prelude),
         Err(JobError::Stopped) => return Err(JobError::Stopped),
         Err(why) => {
@@ -151,53 +146,4 @@ fn would(restore: &RestoreJob, manifest: &Manifest, plan: &Renames) -> serde_jso
         "create_views": views(&plan.views_in),
         "keep_old_s": restore.in_place.then_some(restore.keep_old_s),
     })
-}
-
-/// What the archive announces, from the head of the first copy that can be read.
-async fn prelude(job: &Job, copies: &[SavedCopy]) -> Result<Prelude, JobError> {
-    let mut failed = unreadable("there is no copy");
-    for copy in copies {
-        match head(job, copy).await {
-            Ok(prelude) => return Ok(prelude),
-            Err(JobError::Stopped) => return Err(JobError::Stopped),
-            Err(error) => {
-                tracing::warn!(store = %copy.name, error = %shared::telemetry::Causes(&error), "the head of this copy cannot be read");
-                failed = error;
-            }
-        }
-    }
-    Err(failed)
-}
-
-async fn head(job: &Job, copy: &SavedCopy) -> Result<Prelude, JobError> {
-    let stored = copy.open(&job.lease.cancel).await?;
-    let mut unzstd = zstd::stream::write::Decoder::new(Vec::new()).map_err(|error| unreadable(&error.to_string()))?;
-    let (mut parser, mut found, mut read) = (Parser::default(), None, 0);
-    let look = |bytes: &[u8]| {
-        // Little by little: a whole block may expand to much.
-        for piece in bytes.chunks(64 << 10) {
-            unzstd.write_all(piece)?;
-            unzstd.flush()?;
-            let raw = std::mem::take(unzstd.get_mut());
-            read += raw.len() as u64;
-            parser.feed(&raw, &mut |_, _| ()).map_err(std::io::Error::other)?;
-            found = parser.prelude().cloned();
-            if found.is_some() {
-                return Ok(true);
-            }
-            if read > HEAD_BYTES {
-                return Err(std::io::Error::other("it does not announce its collections where it should"));
-            }
-        }
-        Ok(false)
-    };
-    match stream::glance(stored, copy.decryption(), look).await {
-        Err(StreamError::Sink { source, .. }) => return Err(unreadable(&source.to_string())),
-        other => other?,
-    };
-    found.ok_or_else(|| unreadable("it ends before its contents"))
-}
-
-fn unreadable(why: &str) -> JobError {
-    JobError::abort("contents_unknown", why, "Look at the store.")
 }

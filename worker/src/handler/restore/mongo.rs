@@ -112,14 +112,14 @@ impl Restoring<'_> {
     }
 
     fn report(&self, staged: &Staged) -> serde_json::Value {
-        let Staged { loaded, restored, store, damaged } = staged;
+        let Staged { loaded, by, restored, store, damaged } = staged;
         let Loaded { collections, views, warnings } = loaded;
         let one = |collection: &crate::engine::mongodb::restore::load::Collection| json!({ "name": collection.name, "documents": collection.tally.documents, "bytes": collection.tally.bytes });
         json!({
             "database": self.payload.database, "save_id": self.source.manifest.save, "store": store,
             "raw_bytes": restored.raw_bytes, "stored_bytes": restored.stored_bytes, "stages": restored.stages,
             "bottleneck": restored.bottleneck, "warnings": warnings, "damaged_copies": damaged,
-            "method": "renames", "atomic": false, "compared": { "by": self.payload.compare },
+            "method": "renames", "restored_by": by, "atomic": false, "compared": { "by": self.payload.compare },
             "collections": collections.iter().map(one).collect::<Vec<_>>(),
             "views": views.iter().map(|view| &view.name).collect::<Vec<_>>(),
         })

@@ -37,7 +37,7 @@ pub(super) async fn save(job: &Job, payload: &RestoreJob, save_id: SaveId) -> Re
         job.lease.stop(Stop::Lost);
         return Err(JobError::Stopped);
     }
-    record::safety(&mut tx, job.lease.fence, &saved).await?;
+    record::safety(&mut tx, &job.ctx.jobs, job.lease.fence, &saved).await?;
     failpoint!("safety.commit.before");
     // An answer that is lost makes an attempt that fails; the next one finds the save and goes on from there.
     tx.commit().await?;

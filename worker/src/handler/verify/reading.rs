@@ -1,30 +1,40 @@
-//! One reading of a copy: every object whole, its length and SHA-256, and the raw bytes of what is packed with zstd alone.
+//! One reading of a copy: every object whole, its length and SHA-256, and the raw bytes of what is packed, decrypted first
+//! where this worker holds an identity.
 
 use std::{io::Write, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ring::digest::{Context, SHA256};
-use shared::{db::objects::ObjectRow, job::Problem, manifest, name::StoreKey};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use shared::{
+    db::objects::ObjectRow,
+    job::Problem,
+    manifest,
+    name::{Slug, StoreKey},
+};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
 use zstd::stream::write::Decoder;
 
 use crate::{
     handler::{Job, JobError},
     store::{Fault, Store, StoreError},
-    stream::{Progress, StreamError},
+    stream::{CryptError, Encryption, Progress, StreamError},
 };
 
 /// The first bytes of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Those of an age file; as many as decide what it is.
+const AGE_MAGIC: &[u8] = b"age-";
 
 /// What a reading found.
 #[derive(Debug)]
 pub(super) enum Finding {
     /// Everything matched.
     Good {
-        /// The raw bytes too, of all that is packed.
-        raw_checked: bool,
+        raw: Raw,
     },
     Differs(String),
     Gone(String),
@@ -32,29 +42,47 @@ pub(super) enum Finding {
     Unreadable(Problem),
 }
 
+/// Whether what a copy unpacks to was compared too.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Raw {
+    Checked,
+    /// It was not, for this reason.
+    Not(String),
+}
+
+/// Where a copy lies, and what opens it if it is encrypted.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) encryption: Option<Arc<Encryption>>,
+}
+
 /// Reads the objects of one copy, in this order, to the first that is not as its row says.
-pub(super) async fn read(job: &Job, store: &Arc<dyn Store>, objects: &[ObjectRow]) -> Result<Finding, JobError> {
-    let (mut all_raw, mut rest) = (true, objects);
+pub(super) async fn read(job: &Job, place: &Place, objects: &[ObjectRow]) -> Result<Finding, JobError> {
+    let (mut all, mut rest) = (Raw::Checked, objects);
     while let Some(first) = rest.first() {
         // A dump is one stream, in as many objects as its store wants; anything else is a stream of its own.
         let is_dump = |object: &ObjectRow| object.part.starts_with("dump.");
         let length = if is_dump(first) { rest.iter().take_while(|object| is_dump(object)).count() } else { 1 };
         let (stream, after) = rest.split_at(length);
-        match whole(job, store, stream).await? {
-            Finding::Good { raw_checked } => all_raw &= raw_checked || first.part == manifest::PART,
+        match whole(job, place, stream).await? {
+            Finding::Good { raw: Raw::Not(why) } if first.part != manifest::PART => all = Raw::Not(why),
+            Finding::Good { .. } => {}
             other => return Ok(other),
         }
         rest = after;
     }
-    Ok(Finding::Good { raw_checked: all_raw })
+    Ok(Finding::Good { raw: all })
 }
 
 /// Reads the objects of one stream.
-async fn whole(job: &Job, store: &Arc<dyn Store>, objects: &[ObjectRow]) -> Result<Finding, JobError> {
-    let Some(first) = objects.first() else { return Ok(Finding::Good { raw_checked: false }) };
+async fn whole(job: &Job, place: &Place, objects: &[ObjectRow]) -> Result<Finding, JobError> {
+    let not_packed = || Finding::Good { raw: Raw::Not("it is not packed".to_owned()) };
+    let store = &place.store;
+    let Some(first) = objects.first() else { return Ok(not_packed()) };
     let raw = first.raw_bytes.and_then(|bytes| u64::try_from(bytes).ok()).zip(first.blake3.as_deref());
     let is_packed = raw.is_some() && first.part != manifest::PART;
-    let mut unpack = if is_packed { Unpack::Undecided(Vec::new()) } else { Unpack::Off };
+    let mut unpack = if is_packed { Unpack::undecided(place) } else { Unpack::Off };
     for object in objects {
         let Ok(key) = StoreKey::parse(object.key.as_str()) else {
             let message = format!("the row of object {} cannot be used", object.id);
@@ -74,12 +102,23 @@ async fn whole(job: &Job, store: &Arc<dyn Store>, objects: &[ObjectRow]) -> Resu
         unpack = measured.unpack;
     }
     let found = match unpack {
-        Unpack::Off | Unpack::Undecided(_) => return Ok(Finding::Good { raw_checked: false }),
+        Unpack::Off | Unpack::Undecided { .. } => return Ok(not_packed()),
         Unpack::On(decoder) => end(*decoder),
+        Unpack::Sealed { to_age, opening } => {
+            drop(to_age);
+            match opening.await.map_err(|_| StreamError::StageDied { stage: "age" })? {
+                Ok(found) => Ok(found),
+                Err(error @ (CryptError::IdentityMissing { .. } | CryptError::IdentityWrong { .. })) => {
+                    return Ok(Finding::Good { raw: Raw::Not(format!("{}: {error}", error.code())) });
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        Unpack::Locked(why) => return Ok(Finding::Good { raw: Raw::Not(why) }),
         Unpack::Failed(why) => Err(why),
     };
     Ok(match found {
-        Ok((bytes, hash)) if raw == Some((bytes, &hash.as_bytes()[..])) => Finding::Good { raw_checked: true },
+        Ok((bytes, hash)) if raw == Some((bytes, &hash.as_bytes()[..])) => Finding::Good { raw: Raw::Checked },
         Ok(_) => Finding::Differs(format!("{} unpacks to other bytes than were dumped", first.part)),
         Err(why) => Finding::Differs(format!("{} cannot be unpacked: {why}", first.part)),
     })
@@ -122,8 +161,19 @@ enum Unpack {
     /// Nothing: they are not packed, or cannot be unpacked here.
     Off,
     /// Their first bytes will tell.
-    Undecided(Vec<u8>),
+    Undecided {
+        head: Vec<u8>,
+        store: Slug,
+        encryption: Option<Arc<Encryption>>,
+    },
     On(Box<Decoder<'static, RawSum>>),
+    /// They are encrypted, and a thread of its own opens them.
+    Sealed {
+        to_age: mpsc::Sender<Bytes>,
+        opening: JoinHandle<Result<(u64, blake3::Hash), CryptError>>,
+    },
+    /// They are encrypted, and nothing here opens them.
+    Locked(String),
     Failed(String),
 }
 
@@ -160,27 +210,59 @@ fn sums(mut blocks: mpsc::Receiver<Bytes>, mut unpack: Unpack) -> Measured {
 }
 
 impl Unpack {
+    fn undecided(place: &Place) -> Self {
+        Self::Undecided {
+            head: Vec::new(),
+            store: place.store.name().clone(),
+            encryption: place.encryption.as_ref().map(Arc::clone),
+        }
+    }
+
+    /// From a thread that may wait.
     fn take(self, block: &[u8]) -> Self {
         match self {
-            Self::Undecided(mut head) => {
+            Self::Undecided { mut head, store, encryption } => {
                 head.extend_from_slice(block);
                 if head.len() < ZSTD_MAGIC.len() {
-                    Self::Undecided(head)
-                } else if head.starts_with(&ZSTD_MAGIC) {
-                    match Decoder::new(RawSum::default()) {
+                    return Self::Undecided { head, store, encryption };
+                }
+                if head.starts_with(&ZSTD_MAGIC) {
+                    return match Decoder::new(RawSum::default()) {
                         Ok(decoder) => Self::On(Box::new(decoder)).take(&head),
                         Err(error) => Self::Failed(error.to_string()),
-                    }
-                } else {
-                    Self::Off
+                    };
                 }
+                if !head.starts_with(AGE_MAGIC) {
+                    return Self::Off;
+                }
+                let Some(encryption) = encryption.filter(|encryption| encryption.can_read()) else {
+                    let missing = CryptError::missing(&store);
+                    return Self::Locked(format!("{}: {missing}", missing.code()));
+                };
+                Self::sealed(encryption).take(&head)
             }
             Self::On(mut decoder) => match decoder.write_all(block) {
                 Ok(()) => Self::On(decoder),
                 Err(error) => Self::Failed(error.to_string()),
             },
+            Self::Sealed { to_age, opening } => {
+                // Closed means that the thread has found what is wrong, and says it at the end.
+                to_age.blocking_send(Bytes::copy_from_slice(block)).ok();
+                Self::Sealed { to_age, opening }
+            }
             other => other,
         }
+    }
+
+    fn sealed(encryption: Arc<Encryption>) -> Self {
+        let (to_age, from_store) = mpsc::channel(2);
+        let opening = spawn_blocking(move || {
+            let damaged = |error: std::io::Error| CryptError::Damaged { detail: error.to_string() };
+            let mut decoder = Decoder::new(RawSum::default()).map_err(damaged)?;
+            encryption.decrypt_to(from_store, &mut decoder)?;
+            end(decoder).map_err(|detail| CryptError::Damaged { detail })
+        });
+        Self::Sealed { to_age, opening }
     }
 }
 
@@ -226,16 +308,18 @@ mod tests {
         let raw: Vec<u8> = (0..300_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
         let packed = zstd::stream::encode_all(&raw[..], 1).unwrap();
         let (one, two) = packed.split_at(packed.len() / 3);
-        let mut unpack = Unpack::Undecided(Vec::new());
+        let unread = || Unpack::Undecided { head: Vec::new(), store: Slug::parse("disk").unwrap(), encryption: None };
+        let mut unpack = unread();
         for piece in [&one[..2], &one[2..], two] {
             unpack = unpack.take(piece);
         }
         let Unpack::On(decoder) = unpack else { panic!("it is packed") };
         assert_eq!(end(*decoder).unwrap(), (raw.len() as u64, blake3::hash(&raw)));
-        assert!(matches!(Unpack::Undecided(Vec::new()).take(b"age-encryption.org/v1"), Unpack::Off));
+        assert!(matches!(unread().take(b"age-encryption.org/v1"), Unpack::Locked(why) if why.contains("identity")));
+        assert!(matches!(unread().take(b"something else"), Unpack::Off));
         let mut damaged = packed.clone();
         damaged[packed.len() / 2] ^= 1;
-        let found = match Unpack::Undecided(Vec::new()).take(&damaged) {
+        let found = match unread().take(&damaged) {
             Unpack::On(decoder) => end(*decoder),
             Unpack::Failed(why) => Err(why),
             _ => panic!("it is packed"),

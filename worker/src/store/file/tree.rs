@@ -68,8 +68,14 @@ pub(super) fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Files below `dir` in order of key. Only directories that can hold the prefix are entered.
-pub(super) fn walk(dir: &Path, base: &str, prefix: &str, limit: usize, found: &mut Vec<Listed>) -> io::Result<()> {
+/// Files below `dir` in order of key, which comes after `after`. Only directories that can hold such are entered.
+pub(super) fn walk(
+    dir: &Path,
+    base: &str,
+    (prefix, after): (&str, &str),
+    limit: usize,
+    found: &mut Vec<Listed>,
+) -> io::Result<()> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -88,10 +94,11 @@ pub(super) fn walk(dir: &Path, base: &str, prefix: &str, limit: usize, found: &m
             break;
         }
         if is_dir {
-            if key.starts_with(prefix) || prefix.starts_with(&key) {
-                walk(&entry.path(), &key, prefix, limit, found)?;
+            let is_wanted = key.starts_with(prefix) || prefix.starts_with(&key);
+            if is_wanted && (key.as_str() > after || after.starts_with(&key)) {
+                walk(&entry.path(), &key, (prefix, after), limit, found)?;
             }
-        } else if key.starts_with(prefix) {
+        } else if key.starts_with(prefix) && key.as_str() > after {
             match entry.metadata() {
                 Ok(meta) => found.push(Listed { key, bytes: meta.len() }),
                 Err(error) if is_absent(&error) => {}

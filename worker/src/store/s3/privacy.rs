@@ -88,7 +88,7 @@ fn refused(store: &S3Store, key: &str, what: &str, answer: &Response) -> Result<
 
 /// Takes away what killed workers have left. Of no importance: whatever fails here fails the look itself too.
 async fn sweep(store: &S3Store) {
-    let Ok((found, _)) = store.page(&format!("{}{CANARY}", store.prefix), 10, None).await else { return };
+    let Ok((found, _)) = store.page((&format!("{}{CANARY}", store.prefix), None), 10, None).await else { return };
     for canary in found {
         if Utc::now() - canary.last_modified > LEFT_AFTER
             && let Err(error) = removal::remove(store, canary.location.as_ref(), &canary.location).await
