@@ -40,8 +40,8 @@ pub struct CreateAdmin {
 )]
 pub async fn handle(call: Call, Json(body): Json<CreateAdmin>) -> Result<Response, ApiError> {
     let permission = Permission::AdminCreate;
-    call.person()?;
     call.authorize(permission, None)?;
+    call.person()?;
     if body.roles.len() > MAX_ROLES {
         return Err(ApiError::field("/roles", format!("holds more than {MAX_ROLES}")));
     }

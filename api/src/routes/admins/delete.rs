@@ -14,8 +14,8 @@ use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Per
 )]
 pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::AdminDelete;
-    call.person()?;
     call.authorize(permission, None)?;
+    call.person()?;
     let mut tx = call.begin().await?;
     admins::lock_supers(&mut tx).await?;
     let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;

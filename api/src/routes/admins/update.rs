@@ -42,8 +42,8 @@ pub async fn handle(
     Json(body): Json<UpdateAdmin>,
 ) -> Result<Answer<Admin>, ApiError> {
     let permission = Permission::AdminUpdate;
-    call.person()?;
     call.authorize(permission, None)?;
+    call.person()?;
     let (name, disabled) = (body.name.new_value(), body.disabled.new_value().copied());
     let mut tx = call.begin().await?;
     if disabled == Some(true) {
