@@ -66,8 +66,7 @@ enum ConfigCommand {
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Permissions) {
-        return print(rbac::table::markdown().trim_end_matches('
-'));
+        return print(rbac::table::markdown().trim_end_matches('\n'));
     }
     if matches!(cli.command, Command::OpenApi) {
         return print(openapi::DOCUMENT.json());
