@@ -69,6 +69,11 @@ fn check(password: &SecretString, about: &[String]) -> Result<(), PasswordError>
     if text.len() > MAX_BYTES || !(12..=128).contains(&prepared.chars().count()) {
         return Err(PasswordError::Length);
     }
+    if little_more_than(&prepared, about) {
+        return Err(PasswordError::Guessable(
+            "It is little more than your name or the word Holdfast. Add another word or two.".into(),
+        ));
+    }
     let about: Vec<&str> = about.iter().map(String::as_str).chain(["holdfast"]).collect();
     let estimate = zxcvbn::zxcvbn(&prepared, &about);
     if estimate.score() >= LEAST_SCORE {
@@ -84,6 +89,16 @@ fn check(password: &SecretString, about: &[String]) -> Result<(), PasswordError>
         why.push("Add another word or two. Uncommon words are better.".into());
     }
     Err(PasswordError::Guessable(why.join(" ")))
+}
+
+/// Whether few characters are left of a password without the words that are guessed first. The estimate takes three parts for
+/// hard to guess, whatever they are.
+fn little_more_than(password: &str, about: &[String]) -> bool {
+    let mut rest = password.to_lowercase();
+    for word in about.iter().map(String::as_str).chain(["holdfast"]).filter(|word| word.chars().count() >= 3) {
+        rest = rest.replace(&word.to_lowercase(), "");
+    }
+    rest.chars().count() < 6
 }
 
 fn hash_now(password: &SecretString) -> Result<String, PasswordError> {
@@ -215,6 +230,8 @@ mod tests {
             "abcabcabcabcabc",
             "holdfast1234",
             "holdfastholdfast",
+            "Holdfast-Holdfast",
+            "Brightwater.12",
             "brightwater1",
             "anna.brightwater@example.org",
             "annabrightwater",
