@@ -16,7 +16,11 @@ use crate::{
         password::{PasswordError, Passwords},
         token::Tokens,
     },
-    limits::PerMinute,
+    limits::{
+        PerMinute,
+        rate::{self, Rates},
+        slow::{Peer, Timed},
+    },
     platform::{Platform, PlatformError},
     routes,
     state::AppState,
@@ -93,19 +97,22 @@ impl App {
             streams: Streams::default(),
             stopping: CancellationToken::new(),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
+            rates: Arc::new(Rates::new(&config.http.limits)),
             tracker: TaskTracker::new(),
             stop: cancel.clone(),
             workers: Workers::new(config.transfer.stall)?,
             transfer: Arc::new(config.transfer.clone()),
         };
         state.tracker.spawn(job_done::forward(pool, ended, cancel.clone()));
+        state.tracker.spawn(rate::forget_idle(state.clone(), cancel.clone()));
         state.tracker.spawn(admin_ids.follow(cancel.clone()));
         Ok(Self { router: routes::router(&state), state, cancel })
     }
 
     /// Serves until `stop` is cancelled; requests under way are finished, within the time a request may take.
     pub async fn serve(self, listener: tokio::net::TcpListener, stop: CancellationToken) -> std::io::Result<()> {
-        let service = self.router.clone().into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let service = self.router.clone().into_make_service_with_connect_info::<Peer>();
+        let listener = Timed::new(listener, self.state.http.limits.head);
         let grace = self.state.http.request_timeout;
         let (asked, stopping) = (stop.clone(), self.state.stopping.clone());
         let served = axum::serve(listener, service).with_graceful_shutdown(async move {

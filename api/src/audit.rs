@@ -136,10 +136,12 @@ fn outcome(asked: &Asked, noted: &Noted, status: StatusCode) -> Option<Outcome> 
 pub async fn refused(state: &AppState, context: &Context, asked: Asked, status: StatusCode) {
     let noted = context.noted();
     let Some(outcome) = outcome(&asked, &noted, status) else { return };
-    // Logins cost their sender an argon2 hash; tokens cost nothing, so that a flood of them must not fill the table.
-    let is_login = noted.action.is_some();
-    if noted.admin.is_none() && !is_login && !state.refusals.admit() {
-        tracing::warn!(address = %context.address, path = asked.path, "token refused, not audited: too many a minute");
+    // Logins cost their sender an argon2 hash; tokens, and asking too often, cost nothing, so that a flood of them must not
+    // fill the table.
+    let is_login = noted.admin.is_none() && noted.action.is_some();
+    let costs_nothing = noted.admin.is_none() || status == StatusCode::TOO_MANY_REQUESTS;
+    if costs_nothing && !is_login && !state.refusals.admit() {
+        tracing::warn!(address = %context.address, path = asked.path, %status, "refusal not audited: too many a minute");
         return;
     }
     let (pool, context) = (state.pool.clone(), context.clone());

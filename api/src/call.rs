@@ -10,17 +10,21 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
-    enqueue::Asked,
-    id::{ServiceId, SessionId},
+    db::quota,
+    enqueue::{Asked, Enqueued},
+    id::{JobId, ServiceId, SessionId},
 };
-use sqlx::{Postgres, Transaction, pool::PoolConnection};
+use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
 
 use crate::{
     audit::{self, Change},
     auth::{Identity, Means},
     error::ApiError,
+    etag::Conditions,
     extract::{NoQuery, Query},
     gate::Context,
+    idempotency::{self, Keyed, Reply},
+    limits::rate::Left,
     rbac::{self, Permission},
     state::AppState,
 };
@@ -33,6 +37,12 @@ pub struct Call<Q = NoQuery> {
     pub query: Q,
     pub uri: Uri,
     context: Context,
+    /// Under which it is done once, however often it is sent.
+    key: Option<Keyed>,
+    /// What the caller knows of the thing already.
+    conditions: Conditions,
+    /// The jobs that were enqueued for it.
+    enqueued: Enqueued,
 }
 
 impl<Q: DeserializeOwned> FromRequestParts<AppState> for Call<Q> {
@@ -40,9 +50,13 @@ impl<Q: DeserializeOwned> FromRequestParts<AppState> for Call<Q> {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let who = Identity::from_request_parts(parts, state).await?;
-        let Query(query) = Query::from_request_parts(parts, state).await?;
         let context = Context::of(parts)?;
-        Ok(Self { state: state.clone(), who, query, uri: parts.uri.clone(), context })
+        context.counted(state.rates.admin(who.admin_id))?;
+        let Query(query) = Query::from_request_parts(parts, state).await?;
+        let key = Keyed::of(&parts.method, &parts.uri, &parts.headers)?;
+        let conditions = Conditions::of(&parts.headers)?;
+        let (state, uri) = (state.clone(), parts.uri.clone());
+        Ok(Self { state, who, query, uri, context, key, conditions, enqueued: Enqueued::default() })
     }
 }
 
@@ -78,15 +92,109 @@ impl<Q> Call<Q> {
         Ok(self.state.pool.acquire().await?)
     }
 
-    /// A transaction, for a change: end it with [`Self::commit`].
+    /// A transaction, for a change: end it with [`Self::commit`]. It claims the request's `Idempotency-Key`, if there is
+    /// one; what was done before is answered from here, as an error that is none ([`ApiError::Replayed`]).
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, ApiError> {
-        Ok(self.state.pool.begin().await?)
+        let mut tx = self.state.pool.begin().await?;
+        let Some(key) = &self.key else { return Ok(tx) };
+        let Some(answer) = key.claim(&mut tx, self.who.admin_id, &self.uri, self.context.body()).await? else {
+            return Ok(tx);
+        };
+        // Whoever waits for a job's end holds no connection.
+        drop(tx);
+        let reply = idempotency::replay(&self.state, &self.who, &self.uri, answer).await?;
+        Err(ApiError::Replayed(Box::new(reply)))
     }
 
-    /// Commits a change together with its audit entry.
-    pub async fn commit(&self, mut tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
+    /// Commits a change together with its audit entry. The jobs that were enqueued are taken from the caller's quota. Of
+    /// one job the request's `Idempotency-Key` is kept too; what answers anything else does so by [`Self::create`] or
+    /// [`Self::answer`].
+    pub async fn commit(&self, tx: Transaction<'static, Postgres>, change: Change) -> Result<(), ApiError> {
+        self.finish(tx, change, None).await
+    }
+
+    /// Commits a change and answers 201 with the new thing and where it is; a repeated request is answered the same. Not
+    /// for what shows a secret once: that is committed by [`Self::commit`], and nothing of the answer is kept.
+    pub async fn create(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        change: Change,
+        collection: &str,
+        id: impl Display,
+        thing: impl Serialize,
+    ) -> Result<Response, ApiError> {
+        self.answer(tx, change, StatusCode::CREATED, Some(format!("{collection}/{id}")), thing).await
+    }
+
+    /// Commits a change and answers this; a repeated request is answered the same.
+    pub async fn answer(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        change: Change,
+        status: StatusCode,
+        location: Option<String>,
+        thing: impl Serialize,
+    ) -> Result<Response, ApiError> {
+        let body = serde_json::to_string(&thing).map_err(|error| ApiError::Internal(error.into()))?;
+        let reply = Reply::new(status, location, body);
+        self.finish(tx, change, Some(&reply)).await?;
+        Ok(reply.into_response())
+    }
+
+    async fn finish(
+        &self,
+        mut tx: Transaction<'static, Postgres>,
+        change: Change,
+        reply: Option<&Reply>,
+    ) -> Result<(), ApiError> {
+        let jobs = self.enqueued.take();
+        self.charge(&mut tx, &jobs).await?;
+        if let Some(key) = &self.key {
+            key.keep(&mut tx, self.who.admin_id, reply, &jobs).await?;
+        }
         audit::changed(&mut tx, &self.who, &self.context, change).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Takes jobs from the caller's quota of the day.
+    async fn charge(&self, tx: &mut PgConnection, jobs: &[JobId]) -> Result<(), ApiError> {
+        let count = i32::try_from(jobs.len()).unwrap_or(i32::MAX);
+        if count == 0 {
+            return Ok(());
+        }
+        let taken = quota::take(tx, self.who.admin_id, count, self.state.jobs.per_day).await?;
+        let Some(taken) = taken else { return Ok(()) };
+        let number = |n: i32| u64::try_from(n).unwrap_or(0);
+        let resets_in_s = u64::try_from(taken.resets_in_s).unwrap_or(1);
+        // What does not fit is not taken.
+        let used = if taken.fits() { taken.used } else { taken.used - count };
+        self.context.has_left(Left {
+            of: "jobs",
+            quota: number(taken.most),
+            window_s: 86_400,
+            left: number(taken.most - used),
+            resets_in_s,
+        });
+        if taken.fits() {
+            return Ok(());
+        }
+        Err(ApiError::QuotaExceeded { most: taken.most, retry_after_s: resets_in_s })
+    }
+
+    /// Whether the change depends on what the caller saw (`If-Match`): where it costs something to look.
+    pub fn is_conditional(&self) -> bool {
+        self.conditions.is_any()
+    }
+
+    /// Refuses a change of what is not as the caller saw it (`If-Match`). `shown` is what a GET would answer, of the row as
+    /// the transaction has locked it.
+    pub fn check_match(&self, shown: &impl Serialize) -> Result<(), ApiError> {
+        self.conditions.check(shown)
+    }
+
+    /// One thing, with its `ETag`; 304 where the caller has it already.
+    pub fn show(&self, thing: &impl Serialize) -> Result<Response, ApiError> {
+        self.conditions.answer(thing)
     }
 
     /// As [`Self::commit`], of what was allowed and did not come to its end.
@@ -111,6 +219,7 @@ impl<Q> Call<Q> {
             priority,
             attempts: jobs.attempts,
             safety_s: jobs.safety_s(),
+            enqueued: self.enqueued.clone(),
         }
     }
 }

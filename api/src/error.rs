@@ -7,6 +7,8 @@ use axum::{
 use serde::Serialize;
 use shared::{db::DbError, telemetry::Causes};
 
+use crate::idempotency::Reply;
+
 /// What is wrong with one field, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
@@ -48,6 +50,14 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("{0}")]
     Conflict(String),
+    #[error("it is not as it was when you read it: read it again, and decide anew")]
+    PreconditionFailed,
+    #[error("the Idempotency-Key was used for another request: give each request a key of its own")]
+    KeyReused,
+    #[error("the path and query are longer than {0} bytes")]
+    UriTooLong(usize),
+    #[error("there are more than {headers} header lines or {bytes} bytes of them")]
+    HeadersTooLarge { headers: usize, bytes: usize },
     #[error("the body is larger than this service reads")]
     PayloadTooLarge,
     #[error("the body must be application/json")]
@@ -64,6 +74,10 @@ pub enum ApiError {
     UpstreamRefused(String),
     #[error("{detail}")]
     UpstreamUnavailable { detail: String, retry_after_s: u64 },
+    #[error("too many requests of this {of}: wait")]
+    RateLimited { of: &'static str, retry_after_s: u64 },
+    #[error("the {most} jobs that you may ask for in a day are used up: wait for the next day of UTC")]
+    QuotaExceeded { most: i32, retry_after_s: u64 },
     #[error("{most} streams are open already: end one first")]
     StreamsInUse { most: usize },
     #[error("the request took too long")]
@@ -76,6 +90,9 @@ pub enum ApiError {
     RangeNotSatisfiable { range: String },
     #[error("something went wrong on our side")]
     Internal(#[source] Source),
+    /// No problem at all: the request was done before, and this is its answer.
+    #[error("the request was done before")]
+    Replayed(Box<Reply>),
 }
 
 impl ApiError {
@@ -94,6 +111,8 @@ impl ApiError {
         !matches!(
             self,
             Self::TooManyRequests { .. }
+                | Self::RateLimited { .. }
+                | Self::QuotaExceeded { .. }
                 | Self::StreamsInUse { .. }
                 | Self::UpstreamUnknown(_)
                 | Self::UpstreamUnavailable { .. }
@@ -124,6 +143,12 @@ impl ApiError {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Changed meanwhile"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Key used before"),
+            Self::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri-too-long", "Address too long"),
+            Self::HeadersTooLarge { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "Headers too large")
+            }
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
@@ -136,6 +161,8 @@ impl ApiError {
             Self::UpstreamUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "Another service is not available")
             }
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
             Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) | Self::NoWorker(_) => {
@@ -144,7 +171,8 @@ impl ApiError {
             Self::RangeNotSatisfiable { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "Range not satisfiable")
             }
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            // Replayed ones are rendered as what they are.
+            Self::Internal(_) | Self::Replayed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
 
@@ -241,13 +269,19 @@ impl Problem {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if let Self::Replayed(reply) = self {
+            return reply.into_response();
+        }
         let (status, slug, title) = self.kind();
         if status.is_server_error() {
             tracing::error!(error = %Causes(&self), "request failed");
         }
         let mut response = status.into_response();
         match &self {
-            Self::TooManyRequests { retry_after_s } | Self::UpstreamUnavailable { retry_after_s, .. } => {
+            Self::TooManyRequests { retry_after_s }
+            | Self::RateLimited { retry_after_s, .. }
+            | Self::QuotaExceeded { retry_after_s, .. }
+            | Self::UpstreamUnavailable { retry_after_s, .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             Self::Unauthorized | Self::RefreshRefused | Self::BadCredentials => {

@@ -5,10 +5,15 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::QueryRejection},
     http::{Method, Uri, header, request::Parts},
 };
+use ring::digest::{self, SHA256};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::error::{ApiError, FieldError};
+use crate::{
+    error::{ApiError, FieldError},
+    gate::Context,
+    idempotency::Keyed,
+};
 
 /// A JSON body; unknown fields are refused by each DTO's `deny_unknown_fields`.
 #[derive(Debug)]
@@ -24,8 +29,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if essence != "application/json" && !is_patch {
             return Err(ApiError::UnsupportedMediaType);
         }
+        // Whether a repeated request is the same is decided by its very bytes.
+        let noted = request.extensions().get::<Context>().filter(|_| Keyed::is_given(request.headers())).cloned();
         let bytes =
             Bytes::from_request(request, state).await.map_err(|rejection| ApiError::of_status(rejection.status()))?;
+        if let Some(context) = noted {
+            context.came_with(digest::digest(&SHA256, &bytes));
+        }
         parse(&bytes).map(Self)
     }
 }
@@ -120,7 +130,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
+/// As the extractor, of an address at hand.
+pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     use axum::extract::Query;
     let refused = |name: &str, detail: &str| ApiError::Invalid {
         detail: "the query holds what cannot be used".into(),

@@ -1,4 +1,8 @@
-//! Bounds on what callers without a name can make this process do.
+//! Bounds on what callers can make this process do: [`rate`] how often, [`size`] how much, [`slow`] how slowly.
+
+pub mod rate;
+pub mod size;
+pub mod slow;
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -25,7 +25,7 @@ use axum::{
     routing::{delete, get, patch, post},
 };
 
-use crate::{error::ApiError, gate, state::AppState};
+use crate::{cors, error::ApiError, gate, state::AppState};
 
 macro_rules! routes {
     ($($method:ident $path:literal $($module:ident)::+;)+) => {
@@ -118,10 +118,15 @@ routes! {
 
 /// Every route, behind the gate.
 pub fn router(state: &AppState) -> Router {
-    endpoints()
+    let router = endpoints()
         .fallback(|| async { ApiError::NotFound("page") })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(state.http.body_limit_bytes))
         .layer(middleware::from_fn_with_state(state.clone(), gate::gate))
-        .with_state(state.clone())
+        .with_state(state.clone());
+    // Around the gate, so that scripts can read its refusals too.
+    match cors::layer(&state.http.cors) {
+        Some(cors) => router.layer(cors).layer(middleware::from_fn(gate::complete)),
+        None => router,
+    }
 }

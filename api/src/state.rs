@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{admin_id::AdminIds, password::Passwords, token::Tokens},
-    limits::PerMinute,
+    limits::{PerMinute, rate::Rates},
     platform::Platform,
     stream::Streams,
     transfer::Workers,
@@ -49,6 +49,8 @@ pub struct AppState {
     pub stopping: CancellationToken,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
+    /// How often each caller has asked lately.
+    pub rates: Arc<Rates>,
     /// What runs beside the requests and is waited for at the end.
     pub tracker: TaskTracker,
     /// Cancelled when what runs beside the requests has to end.

@@ -2,12 +2,14 @@
 //! All errors are reported at once, each with the key, where its value came from, and the cure.
 
 mod auth;
+mod cors;
 mod database;
 mod encryption;
 mod events;
 mod gc;
 mod http;
 mod jobs;
+mod limits;
 mod platform;
 mod reader;
 mod require;
@@ -21,12 +23,14 @@ mod worker;
 use std::fmt;
 
 pub use auth::{AdminIds, Auth};
+pub use cors::{Cors, Origins};
 pub use database::Database;
 pub use encryption::{Encryption, Lock};
 pub use events::{EventMode, Events};
 pub use gc::Gc;
 pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
+pub use limits::{Limits, Rate};
 pub use platform::Platform;
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};

@@ -7,6 +7,8 @@ mod preflight;
 mod restore;
 mod verify;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use sqlx::PgConnection;
 
 pub use self::{
@@ -81,6 +83,26 @@ pub struct Asked {
     pub attempts: i32,
     /// `jobs.safety_save_days` of the configuration, in seconds: how long a save lives that a restore makes first.
     pub safety_s: f64,
+    /// What became of it.
+    pub enqueued: Enqueued,
+}
+
+/// The jobs that were enqueued for one who asked; clones share the list. Whoever commits counts them, and answers them
+/// again to a request that is repeated.
+#[derive(Debug, Clone, Default)]
+pub struct Enqueued(Arc<Mutex<Vec<JobId>>>);
+
+impl Enqueued {
+    /// Adds one, in the transaction that enqueues it.
+    pub(crate) fn note(&self, job: JobId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+    }
+
+    /// All of them, in their order; the list is empty then.
+    #[must_use]
+    pub fn take(&self) -> Vec<JobId> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Asked {
@@ -94,6 +116,7 @@ impl Asked {
             priority: None,
             attempts: jobs.attempts,
             safety_s: jobs.safety_s(),
+            enqueued: Enqueued::default(),
         }
     }
 }
@@ -239,6 +262,7 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
 }
 
 fn new_job(id: JobId, payload: Payload, target_id: TargetId, place: &jobs::Place, asked: &Asked) -> jobs::NewJob {
+    asked.enqueued.note(id);
     jobs::NewJob {
         id,
         payload,

@@ -97,6 +97,7 @@ pub struct ServerAddress {
 
 /// How a `MongoDB` server is reached beside its host, and how its target was dumped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MongoAddress {
     /// Hosts and options, without user and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +194,7 @@ pub struct SealedManifest {
 
 /// To whom something is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sealing {
     /// The public keys, `age1…`; any one of their identities reads it.

@@ -8,10 +8,14 @@ mod audit;
 
 pub(crate) mod cast;
 mod config;
+mod cors;
 pub(crate) mod docs;
+mod etag;
 mod groups;
 mod health;
+mod idempotency;
 mod jobs;
+mod limits;
 mod lists;
 mod login;
 mod login_time;

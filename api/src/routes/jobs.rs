@@ -206,7 +206,7 @@ async fn find<Q>(call: &Call<Q>, id: JobId, permission: Permission) -> Result<Jo
 }
 
 /// The job when it has ended, or as it stands when the time is up. No connection is held meanwhile.
-async fn wait_for(state: &AppState, id: JobId, wait: Duration) -> Result<JobRow, ApiError> {
+pub async fn wait_for(state: &AppState, id: JobId, wait: Duration) -> Result<JobRow, ApiError> {
     let until = Instant::now() + wait;
     // Before the first look, so that an end between look and wait is heard.
     let mut ended = state.ended.subscribe();

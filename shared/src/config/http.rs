@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::reader::Section;
+use super::{cors::Cors, limits::Limits, reader::Section};
 
 /// `prod` unless somebody develops with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -63,6 +63,8 @@ pub struct Http {
     pub max_wait: Duration,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    pub cors: Cors,
+    pub limits: Limits,
 }
 
 impl Http {
@@ -77,13 +79,16 @@ impl Http {
                 }
             }
         }
+        let mode: Mode = s.get("mode", "\"prod\" or \"dev\"");
         Self {
             listen: listen(s, "listen", 8080),
-            mode: s.get("mode", "\"prod\" or \"dev\""),
+            mode,
             request_timeout: s.seconds("request_timeout_s", 1.0..=300.0),
             body_limit_bytes: usize::try_from(s.number("body_limit_bytes", 1024..=16 << 20)).unwrap_or(65536),
             max_wait: s.seconds("max_wait_s", 0.0..=300.0),
             trusted_proxies,
+            cors: Cors::read(&mut s.table("cors"), mode),
+            limits: Limits::read(&mut s.table("limits")),
         }
     }
 }

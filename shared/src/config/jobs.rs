@@ -12,6 +12,9 @@ pub struct Jobs {
     pub safety_save_days: u32,
     /// What a restore compares that does not say so itself.
     pub compare: Compare,
+    /// Jobs that one admin may ask for in a day of UTC, 0 to 1,000,000; 0: as many as they like. An admin's own number goes
+    /// before it.
+    pub per_day: i32,
 }
 
 impl Jobs {
@@ -26,6 +29,7 @@ impl Jobs {
             attempts: i32::try_from(s.number("attempts", 1..=20)).unwrap_or(5),
             safety_save_days: u32::try_from(s.number("safety_save_days", 1..=365)).unwrap_or(7),
             compare: s.get("compare", "\"digest\", \"rows\" or \"off\""),
+            per_day: i32::try_from(s.number("per_day", 0..=1_000_000)).unwrap_or(0),
         }
     }
 }

@@ -63,6 +63,17 @@ pub async fn get(conn: &mut PgConnection, id: CredentialId) -> Result<Option<Cre
     .await?)
 }
 
+/// The row, locked until the transaction ends, so that two changes at once do not undo each other.
+pub async fn lock(conn: &mut PgConnection, id: CredentialId) -> Result<Option<CredentialRow>, DbError> {
+    Ok(sqlx::query_as!(
+        CredentialRow,
+        "SELECT id, name, user_name, key_id, created_at, updated_at FROM credentials WHERE id = $1 FOR UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
 /// What a worker opens.
 pub async fn sealed(conn: &mut PgConnection, id: CredentialId) -> Result<Option<SealedRow>, DbError> {
     Ok(sqlx::query_as!(

@@ -32,6 +32,17 @@ pub async fn get(conn: &mut PgConnection, id: ServiceId) -> Result<Option<Servic
     .await?)
 }
 
+/// The row, locked until the transaction ends, so that two changes at once do not undo each other.
+pub async fn lock(conn: &mut PgConnection, id: ServiceId) -> Result<Option<ServiceRow>, DbError> {
+    Ok(sqlx::query_as!(
+        ServiceRow,
+        "SELECT id, name, description, created_at, updated_at FROM services WHERE id = $1 FOR UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
 /// By name; `visible` limits it to those services. Answers the page and the whole count.
 pub async fn list(
     conn: &mut PgConnection,

@@ -83,7 +83,7 @@ pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId
 }
 
 /// Removes what only helped for a moment: spent hints (apalis ships no working vacuum), dead workers' rows, tickets that
-/// are over, old login failures and sessions.
+/// are over, old login failures and sessions, answers to requests that nobody repeats any more, counts of days gone by.
 pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!(
         "DELETE FROM apalis.jobs WHERE job_type = $1 AND (
@@ -113,8 +113,14 @@ pub async fn prune(tx: &mut PgConnection, queue: &str) -> Result<(), DbError> {
     sqlx::query!(
         "DELETE FROM api_tokens WHERE coalesce(revoked_at, expires_at) < clock_timestamp() - interval '90 days'"
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
+    sqlx::query!("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 h'")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("DELETE FROM jobs_of_a_day WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 7")
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -52,6 +52,7 @@ pub async fn delete(tx: &mut PgConnection, save_id: SaveId, asked: &Asked) -> Re
     }
     let place = jobs::place(tx, save.target_id).await?.ok_or(EnqueueError::TargetMissing(save.target_id))?;
     let id = JobId::generate();
+    asked.enqueued.note(id);
     let job = jobs::NewJob {
         id,
         payload: Payload::Delete(DeleteJob { v: 1, save_id }),

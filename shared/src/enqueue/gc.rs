@@ -28,6 +28,7 @@ const ATTEMPTS: i32 = 3;
 /// Enqueues a collection.
 pub async fn gc(tx: &mut PgConnection, wanted: GcRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
     let id = JobId::generate();
+    asked.enqueued.note(id);
     let job = jobs::NewJob {
         id,
         payload: Payload::Gc(GcJob { v: 1, store: wanted.store, dry_run: wanted.dry_run }),

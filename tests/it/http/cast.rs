@@ -1,7 +1,7 @@
 //! Admins with other roles than the first one's, and things for them to reach for.
 
 use serde_json::json;
-use support::{ADMIN_PASSWORD, App, Client, stack};
+use support::{ADMIN_PASSWORD, App, Client, Process, stack};
 
 /// Makes an admin with these roles (`None`: global) and logs in. There is no route for it yet.
 pub(crate) async fn admin(app: &App, name: &str, roles: &[(&str, Option<&str>)]) -> Client {
@@ -39,4 +39,15 @@ impl Paper {
         let target = client.post("/v1/targets", target).await.id();
         Self { service, server, credential, target }
     }
+}
+
+/// Another API of the same installation, with these settings; and the first admin's client there.
+pub(super) async fn another_api(app: &App, name: &str, settings: &[(&str, &str)]) -> (Process, Client) {
+    let config = app.dir.path().join("api.toml");
+    let args = ["--config", config.to_str().unwrap(), "serve"];
+    let mut api = Process::start("holdfast-api", &args, app.dir.path(), name, settings);
+    let listening = api.says("listening").await;
+    let address = listening["address"].as_str().unwrap();
+    let client = Client::new(format!("http://{address}")).with_token(app.client.token.as_ref().unwrap());
+    (api, client)
 }

@@ -146,6 +146,26 @@ fn what_is_wrong_is_named_with_its_origin_and_its_cure() {
             &[("HTTP__TRUSTED_PROXIES", "10.0.0.0/33")],
             &["http.trusted_proxies", "no address or network; give 10.0.0.0/8 or ::1"],
         ),
+        (
+            &[("HTTP__CORS__ORIGINS", "[\"https://a.example/\", \"*\"]")],
+            &[
+                "http.cors.origins (environment variable",
+                "has a path: an origin ends with its host or port; give https://a.example",
+                "\"*\" is a pattern: origins are compared as a whole; list each origin",
+            ],
+        ),
+        (
+            &[("HTTP__CORS__ORIGINS", "[\"any\"]")],
+            &[
+                "lets every page that an operator opens talk to this API",
+                "list the origins that may; \"any\" is for dev",
+            ],
+        ),
+        (
+            &[("HTTP__LIMITS__ADMIN_PER_S", "10"), ("HTTP__LIMITS__ADMIN_BURST", "5")],
+            &["http.limits.admin_burst", "is below the rate", "raise it to 10 or more"],
+        ),
+        (&[("JOBS__PER_DAY", "-1")], &["jobs.per_day", "give a whole number from 0 to 1000000"]),
         (&[("STORES__MAIN__KIND", "file")], &["stores.main.root (not set): is missing; give an absolute directory"]),
         (
             &[("STORES__MAIN__KIND", "tape")],

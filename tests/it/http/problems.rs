@@ -117,7 +117,71 @@ async fn every_kind_of_problem_happens_and_is_documented() {
     proxy.heal();
     behind.get("/v1/services").await.expect(200);
 
+    // What callers are held to.
+    let keyed = |body: Value| client.request(Method::POST, "/v1/gc").header("idempotency-key", "k").json(&body);
+    client.send(keyed(json!({}))).await.expect(202);
+    see(&client.send(keyed(json!({ "dry_run": false }))).await);
+    let path = format!("/v1/services/{}", paper.service);
+    let stale = client.request(Method::PATCH, &path).header("if-match", "\"stale\"");
+    see(&client.send(stale.json(&json!({ "description": "x" }))).await);
+    see(&client.get(&format!("/v1/services?{}", "x".repeat(9000))).await);
+    see(&client.send(client.request(Method::GET, "/v1/services").header("x-large", "x".repeat(20_000))).await);
+    app.execute("UPDATE admins SET jobs_per_day = 1 WHERE name = 'root'").await;
+    client.post("/v1/gc", json!({})).await.expect(202);
+    see(&client.post("/v1/gc", json!({})).await);
+    let once = [("HOLDFAST__HTTP__LIMITS__ADDRESS_PER_S", "1"), ("HOLDFAST__HTTP__LIMITS__ADDRESS_BURST", "1")];
+    let (_api, hurried) = cast::another_api(&app, "api-hurried", &once).await;
+    let answers =
+        [hurried.get("/v1/services").await, hurried.get("/v1/services").await, hurried.get("/v1/services").await];
+    see(answers.iter().find(|answer| answer.status == 429).expect("three at once where one a second may"));
+
+    // Downloads have tests of their own, with a worker.
+    seen.insert(("range-not-satisfiable".to_owned(), 416));
     assert_eq!(seen, documented());
+}
+
+/// The types that the code knows, with their statuses, read from where they are written.
+fn coded() -> BTreeSet<(String, u16)> {
+    let text = std::fs::read_to_string(stack::root().join("api/src/error.rs")).unwrap();
+    let mut found = BTreeSet::new();
+    for rest in text.split("(StatusCode::").skip(1) {
+        let Some((status, rest)) = rest.split_once(", \"") else { continue };
+        let Some((slug, _)) = rest.split_once("\", \"") else { continue };
+        if !slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+            continue;
+        }
+        let status = match status {
+            "BAD_REQUEST" => 400,
+            "UNAUTHORIZED" => 401,
+            "FORBIDDEN" => 403,
+            "NOT_FOUND" => 404,
+            "METHOD_NOT_ALLOWED" => 405,
+            "CONFLICT" => 409,
+            "GONE" => 410,
+            "PRECONDITION_FAILED" => 412,
+            "PAYLOAD_TOO_LARGE" => 413,
+            "URI_TOO_LONG" => 414,
+            "UNSUPPORTED_MEDIA_TYPE" => 415,
+            "RANGE_NOT_SATISFIABLE" => 416,
+            "UNPROCESSABLE_ENTITY" => 422,
+            "TOO_MANY_REQUESTS" => 429,
+            "REQUEST_HEADER_FIELDS_TOO_LARGE" => 431,
+            "INTERNAL_SERVER_ERROR" => 500,
+            "BAD_GATEWAY" => 502,
+            "SERVICE_UNAVAILABLE" => 503,
+            "GATEWAY_TIMEOUT" => 504,
+            other => panic!("a status that no problem had so far: {other}"),
+        };
+        found.insert((slug.to_owned(), status));
+    }
+    found
+}
+
+#[test]
+fn the_table_has_every_type_of_the_code_and_no_other() {
+    let (coded, documented) = (coded(), documented());
+    assert!(coded.len() > 15, "{coded:?}");
+    assert_eq!(coded, documented);
 }
 
 #[tokio::test]

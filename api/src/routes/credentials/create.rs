@@ -13,7 +13,7 @@ use shared::{
 use super::{Credential, seal, taken};
 use crate::{
     audit::Change,
-    call::{Call, created},
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::Json,
     rbac::Permission,
@@ -51,6 +51,12 @@ pub async fn handle(call: Call, Json(body): Json<CreateCredential>) -> Result<Re
         .await
         .on_constraint("credentials_name_key", taken)?;
     let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;
-    Ok(created("/v1/credentials", id, Credential::from(row)))
+    call.create(
+        tx,
+        Change::new(permission, id, None, json!({ "name": row.name })),
+        "/v1/credentials",
+        id,
+        Credential::from(row),
+    )
+    .await
 }

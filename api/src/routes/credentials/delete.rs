@@ -21,7 +21,8 @@ pub async fn handle(call: Call, Path(id): Path<CredentialId>) -> Result<StatusCo
     let permission = Permission::CredentialDelete;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
-    let row = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    let row = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    call.check_match(&Credential::from(row.clone()))?;
     in_use(credentials::delete(&mut tx, id).await, "credential")?;
     call.commit(tx, Change::new(permission, id, None, removed(&Credential::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)

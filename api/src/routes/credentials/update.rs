@@ -1,6 +1,6 @@
 //! `PATCH /v1/credentials/{id}`: a new name, user name or password.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
@@ -15,6 +15,7 @@ use crate::{
     audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -42,13 +43,14 @@ pub async fn handle(
     call: Call,
     Path(id): Path<CredentialId>,
     Json(body): Json<UpdateCredential>,
-) -> Result<Answer<Credential>, ApiError> {
+) -> Result<Response, ApiError> {
     let permission = Permission::CredentialUpdate;
     call.authorize(permission, None)?;
     let (name, user_name) = (body.name.new_value(), body.user_name.new_value());
     let sealed = body.password.new_value().map(|password| seal(&call.state, id, password)).transpose()?;
     let mut tx = call.begin().await?;
-    let before = credentials::get(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    let before = credentials::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("credential"))?;
+    call.check_match(&Credential::from(before.clone()))?;
     credentials::update(&mut tx, id, name, user_name, sealed.as_ref())
         .await
         .on_constraint("credentials_name_key", taken)?;
@@ -56,5 +58,5 @@ pub async fn handle(
     let mut detail = difference(&Credential::from(before), &after);
     detail["password_changed"] = json!(sealed.is_some());
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(Answer(after))
+    etag::changed(&after)
 }

@@ -12,6 +12,7 @@ use shared::{
     id::SaveId,
 };
 
+use super::get::whole;
 use crate::{
     audit::Change,
     call::Call,
@@ -34,8 +35,11 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<SaveId>) -> Result<Res
     let permission = Permission::SaveDelete;
     let wait = call.query.wait(&call.state)?;
     let mut tx = call.begin().await?;
-    let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
+    let save = saves::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
     call.authorize(permission, Some(save.service_id))?;
+    if call.is_conditional() {
+        call.check_match(&whole(&mut tx, save.clone()).await?)?;
+    }
     let deletion = enqueue::delete(&mut tx, id, &call.asked(None)).await.map_err(refused)?;
     let (job, detail) = match deletion {
         Deletion::Enqueued(job) => (Some(job), json!({ "job_id": job, "version": save.version })),

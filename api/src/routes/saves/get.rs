@@ -1,15 +1,19 @@
 //! `GET /v1/saves/{id}`: with its copies, objects and manifest.
 
-use axum::Json;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
-    db::{objects, saves},
+    db::{
+        objects,
+        saves::{self, SaveRow},
+    },
     id::{ObjectId, SaveId},
     job::Problem,
     manifest::{Encoding, Manifest, Sealing},
     save::{CopyState, ObjectState},
 };
+use sqlx::PgConnection;
 
 use super::Save;
 use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
@@ -62,16 +66,12 @@ struct Object {
     sha256: Option<String>,
 }
 
-/// Shows a save with its copies, objects and manifest.
-#[utoipa::path(get, path = "/v1/saves/{id}", responses((status = 200, body = WholeSave)))]
-pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave>, ApiError> {
-    let mut conn = call.conn().await?;
-    let mut row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
-    call.authorize(Permission::SaveRead, Some(row.service_id))?;
+/// The save with all that belongs to it.
+pub async fn whole(conn: &mut PgConnection, mut row: SaveRow) -> Result<WholeSave, ApiError> {
     let manifest = row.manifest.take().map(|manifest| manifest.0);
     // Copies of before they had encodings of their own are as the manifest says.
     let of_all = manifest.as_ref().map(|manifest| manifest.encodings.clone());
-    let copies = saves::copies(&mut conn, id).await?.into_iter().map(|row| Copy {
+    let copies = saves::copies(conn, row.id).await?.into_iter().map(|row| Copy {
         store: row.store,
         state: row.state,
         encodings: row.stored_bytes.and_then(|_| row.encodings.map(|own| own.0).or_else(|| of_all.clone())),
@@ -80,7 +80,7 @@ pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave
         error: row.error.map(|error| error.0),
         updated_at: row.updated_at,
     });
-    let objects = objects::of_save(&mut conn, id).await?.into_iter().map(|row| Object {
+    let objects = objects::of_save(conn, row.id).await?.into_iter().map(|row| Object {
         id: row.id,
         store: row.store,
         key: row.key,
@@ -92,5 +92,14 @@ pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Json<WholeSave
         blake3: row.blake3.map(hex::encode),
         sha256: row.sha256.map(hex::encode),
     });
-    Ok(Json(WholeSave { copies: copies.collect(), objects: objects.collect(), manifest, save: row.into() }))
+    Ok(WholeSave { copies: copies.collect(), objects: objects.collect(), manifest, save: row.into() })
+}
+
+/// Shows a save with its copies, objects and manifest.
+#[utoipa::path(get, path = "/v1/saves/{id}", responses((status = 200, body = WholeSave)))]
+pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Response, ApiError> {
+    let mut conn = call.conn().await?;
+    let row = saves::get(&mut conn, id).await?.ok_or(ApiError::NotFound("save"))?;
+    call.authorize(Permission::SaveRead, Some(row.service_id))?;
+    call.show(&whole(&mut conn, row).await?)
 }

@@ -13,7 +13,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use super::Save;
+use super::{Save, get::whole};
 use crate::{
     audit::{Change, difference},
     call::Call,
@@ -104,6 +104,9 @@ pub async fn handle(
     }
     if matches!(row.state, SaveState::Deleting | SaveState::Deleted) {
         return Err(ApiError::Conflict(format!("the save is {}", row.state)));
+    }
+    if call.is_conditional() {
+        call.check_match(&whole(&mut tx, row.clone()).await?)?;
     }
     let before = Save::from(row.clone());
     if let Some(&valid) = body.valid.new_value() {

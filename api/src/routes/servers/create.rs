@@ -13,7 +13,7 @@ use shared::{
 use super::{Server, check, place, taken};
 use crate::{
     audit::Change,
-    call::{Call, created},
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::Json,
     rbac::Permission,
@@ -92,6 +92,5 @@ pub async fn handle(call: Call, Json(body): Json<CreateServer>) -> Result<Respon
     let id = row.id;
     let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     let detail = json!({ "name": row.name, "host": row.host, "port": row.port });
-    call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(created("/v1/servers", id, Server::from(row)))
+    call.create(tx, Change::new(permission, id, None, detail), "/v1/servers", id, Server::from(row)).await
 }

@@ -21,7 +21,8 @@ pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<StatusCode, 
     let permission = Permission::ServerDelete;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
-    let row = servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    let row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
+    call.check_match(&Server::from(row.clone()))?;
     in_use(servers::delete(&mut tx, id).await, "server")?;
     call.commit(tx, Change::new(permission, id, None, removed(&Server::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)

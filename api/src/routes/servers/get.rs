@@ -1,6 +1,6 @@
 //! `GET /v1/servers/{id}`.
 
-use axum::Json;
+use axum::response::Response;
 use shared::{db::servers, id::ServerId};
 
 use super::Server;
@@ -8,8 +8,8 @@ use crate::{call::Call, error::ApiError, extract::Path, rbac::Permission};
 
 /// Shows a server.
 #[utoipa::path(get, path = "/v1/servers/{id}", responses((status = 200, body = Server)))]
-pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<Json<Server>, ApiError> {
+pub async fn handle(call: Call, Path(id): Path<ServerId>) -> Result<Response, ApiError> {
     call.authorize(Permission::ServerRead, None)?;
     let row = servers::get(&mut *call.conn().await?, id).await?.ok_or(ApiError::NotFound("server"))?;
-    Ok(Json(row.into()))
+    call.show(&Server::from(row))
 }

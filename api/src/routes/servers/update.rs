@@ -1,6 +1,6 @@
 //! `PATCH /v1/servers/{id}`. The engine stays: the saves of its targets are of it.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::servers,
@@ -14,6 +14,7 @@ use crate::{
     audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -50,12 +51,13 @@ pub async fn handle(
     call: Call,
     Path(id): Path<ServerId>,
     Json(body): Json<UpdateServer>,
-) -> Result<Answer<Server>, ApiError> {
+) -> Result<Response, ApiError> {
     let permission = Permission::ServerUpdate;
     call.authorize(permission, None)?;
     let mut tx = call.begin().await?;
     let mut row = servers::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?;
     let before = Server::from(row.clone());
+    call.check_match(&before)?;
     if let Merge::Set(uri) = body.uri {
         if let Some(uri) = &uri {
             let (host, port) = place(Some(uri), body.host.new_value().cloned(), body.port.new_value().copied())?;
@@ -79,5 +81,5 @@ pub async fn handle(
     servers::update(&mut tx, &row).await.on_constraint("servers_name_key", taken)?;
     let after = Server::from(servers::get(&mut tx, id).await?.ok_or(ApiError::NotFound("server"))?);
     call.commit(tx, Change::new(permission, id, None, difference(&before, &after))).await?;
-    Ok(Answer(after))
+    etag::changed(&after)
 }

@@ -2,11 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::{
-    Json as Answer,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
@@ -139,10 +135,11 @@ pub async fn handle(
         "group_id": group, "jobs": queued.iter().map(|one| one.job_id).collect::<Vec<_>>(),
         "refused": not.iter().map(|one| one.target_id).collect::<Vec<_>>(),
     });
-    call.commit(tx, Change { resource: "service", ..Change::new(permission, id, Some(id), detail) }).await?;
-    groups::wait_for(&call.state, group, wait).await?;
+    let change = Change { resource: "service", ..Change::new(permission, id, Some(id), detail) };
     let answer = Asked { group_id: group, jobs: queued, refused: not };
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/groups/{group}"))], Answer(answer)).into_response())
+    let response = call.answer(tx, change, StatusCode::ACCEPTED, Some(format!("/v1/groups/{group}")), answer).await?;
+    groups::wait_for(&call.state, group, wait).await?;
+    Ok(response)
 }
 
 /// It is the service that does not exist for an admin without a role there, not a backup.

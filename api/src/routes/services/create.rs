@@ -8,7 +8,7 @@ use shared::{db::services, id::ServiceId, name::Slug};
 use super::{MAX_DESCRIPTION, Service, taken};
 use crate::{
     audit::Change,
-    call::{Call, created},
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::{Json, short},
     rbac::Permission,
@@ -41,6 +41,12 @@ pub async fn handle(call: Call, Json(body): Json<CreateService>) -> Result<Respo
     let mut tx = call.begin().await?;
     services::insert(&mut tx, id, &body.name, &body.description).await.on_constraint("services_name_key", taken)?;
     let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
-    call.commit(tx, Change::new(permission, id, Some(id), json!({ "name": row.name }))).await?;
-    Ok(created("/v1/services", id, Service::from(row)))
+    call.create(
+        tx,
+        Change::new(permission, id, Some(id), json!({ "name": row.name })),
+        "/v1/services",
+        id,
+        Service::from(row),
+    )
+    .await
 }

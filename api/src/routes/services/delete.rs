@@ -21,7 +21,8 @@ pub async fn handle(call: Call, Path(id): Path<ServiceId>) -> Result<StatusCode,
     let permission = Permission::ServiceDelete;
     call.authorize(permission, Some(id))?;
     let mut tx = call.begin().await?;
-    let row = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    let row = services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    call.check_match(&Service::from(row.clone()))?;
     in_use(services::delete(&mut tx, id).await, "service")?;
     call.commit(tx, Change::new(permission, id, Some(id), removed(&Service::from(row)))).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,6 +1,6 @@
 //! `PATCH /v1/services/{id}`.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{db::services, id::ServiceId, name::Slug};
 
@@ -9,6 +9,7 @@ use crate::{
     audit::{Change, difference},
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path, short},
     merge::Merge,
     rbac::Permission,
@@ -35,16 +36,17 @@ pub async fn handle(
     call: Call,
     Path(id): Path<ServiceId>,
     Json(body): Json<UpdateService>,
-) -> Result<Answer<Service>, ApiError> {
+) -> Result<Response, ApiError> {
     let permission = Permission::ServiceUpdate;
     call.authorize(permission, Some(id))?;
     let (name, description) = (body.name.new_value(), body.description.new_value().map(String::as_str));
     short("/description", description.unwrap_or_default(), MAX_DESCRIPTION)?;
     let mut tx = call.begin().await?;
-    let before = services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?;
+    let before = Service::from(services::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
+    call.check_match(&before)?;
     services::update(&mut tx, id, name, description).await.on_constraint("services_name_key", taken)?;
     let after = Service::from(services::get(&mut tx, id).await?.ok_or(ApiError::NotFound("service"))?);
-    let detail = difference(&Service::from(before), &after);
+    let detail = difference(&before, &after);
     call.commit(tx, Change::new(permission, id, Some(id), detail)).await?;
-    Ok(Answer(after))
+    etag::changed(&after)
 }

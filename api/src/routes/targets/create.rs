@@ -11,13 +11,7 @@ use shared::{
 };
 
 use super::{Target, check, refused};
-use crate::{
-    audit::Change,
-    call::{Call, created},
-    error::ApiError,
-    extract::Json,
-    rbac::Permission,
-};
+use crate::{audit::Change, call::Call, error::ApiError, extract::Json, rbac::Permission};
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 /// A database that is to be backed up.
@@ -89,6 +83,6 @@ pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Respon
     let id = row.id;
     let row = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     let detail = json!({ "name": row.name, "server_id": row.server_id, "database": row.database });
-    call.commit(tx, Change::new(permission, id, Some(row.service_id), detail)).await?;
-    Ok(created("/v1/targets", id, Target::from(row)))
+    call.create(tx, Change::new(permission, id, Some(row.service_id), detail), "/v1/targets", id, Target::from(row))
+        .await
 }

@@ -22,6 +22,7 @@ pub async fn handle(call: Call, Path(id): Path<TargetId>) -> Result<StatusCode, 
     let mut tx = call.begin().await?;
     let row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(permission, Some(row.service_id))?;
+    call.check_match(&Target::from(row.clone()))?;
     in_use(targets::delete(&mut tx, id).await, "target")?;
     let (service, detail) = (row.service_id, removed(&Target::from(row)));
     call.commit(tx, Change::new(permission, id, Some(service), detail)).await?;

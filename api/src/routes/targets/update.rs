@@ -1,6 +1,6 @@
 //! `PATCH /v1/targets/{id}`. Another server, database or credential asks for the role globally, like creating does.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::targets,
@@ -14,6 +14,7 @@ use crate::{
     audit::{Change, difference},
     call::Call,
     error::ApiError,
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -63,7 +64,7 @@ pub async fn handle(
     call: Call,
     Path(id): Path<TargetId>,
     Json(body): Json<UpdateTarget>,
-) -> Result<Answer<Target>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut tx = call.begin().await?;
     let mut row = targets::lock(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
     call.authorize(Permission::TargetUpdate, Some(row.service_id))?;
@@ -71,6 +72,7 @@ pub async fn handle(
         call.authorize(Permission::TargetPlace, None)?;
     }
     let before = Target::from(row.clone());
+    call.check_match(&before)?;
     body.server_id.apply(&mut row.server_id);
     body.name.apply(&mut row.name);
     body.database.apply(&mut row.database);
@@ -87,5 +89,5 @@ pub async fn handle(
     let after = Target::from(targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?);
     let detail = difference(&before, &after);
     call.commit(tx, Change::new(Permission::TargetUpdate, id, Some(after.service_id), detail)).await?;
-    Ok(Answer(after))
+    etag::changed(&after)
 }
