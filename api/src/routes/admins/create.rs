@@ -9,7 +9,7 @@ use shared::{admin::AdminName, db::admins, id::AdminId};
 use super::{Admin, Grant, missing, taken, unusable};
 use crate::{
     audit::Change,
-    call::{Call, created},
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::Json,
     rbac::Permission,
@@ -58,6 +58,6 @@ pub async fn handle(call: Call, Json(body): Json<CreateAdmin>) -> Result<Respons
     let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
     let grants = admins::grants(&mut tx, &[id]).await?;
     let roles: Vec<_> = grants.iter().map(|g| json!({ "role": g.role, "service_id": g.service_id })).collect();
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name, "roles": roles }))).await?;
-    Ok(created("/v1/admins", id, Admin::from((row, grants))))
+    let change = Change::new(permission, id, None, json!({ "name": row.name, "roles": roles }));
+    call.create(tx, change, "/v1/admins", id, Admin::from((row, grants))).await
 }

@@ -80,7 +80,7 @@ fn current(detail: &str) -> ApiError {
 /// Checks the present password, throttled together with the logins: whoever has found an open session must not guess here
 /// what they may not guess there.
 async fn proven(call: &Call, name: &str, password: &SecretString, phc: String) -> Result<(), ApiError> {
-    let mut tx = call.begin().await?;
+    let mut tx = call.state.pool.begin().await?;
     sessions::lock_logins(&mut tx, name, call.address()).await?;
     let (failures, wait_s) = sessions::recent_failures(&mut tx, name, call.address(), WINDOW_S).await?;
     if failures >= MAX_FAILURES {

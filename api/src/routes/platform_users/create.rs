@@ -92,7 +92,7 @@ async fn create(
     let CreatePlatformUser { user_name, email, display_name, password, roles } = body;
     let detail = json!({ "user_name": user_name, "roles": roles, "idempotency_key": key });
     let change = Change::new(Permission::PlatformUserCreate, &user_name, None, detail);
-    call.commit(call.begin().await?, change).await?;
+    call.note(change).await?;
 
     let mut sent = json!({ "user_name": user_name, "email": email });
     let mut put = |name: &str, value: Option<Value>| {
@@ -113,7 +113,7 @@ async fn create(
         trace_id: call.asked(None).trace_id,
         data: json!({ "id": id, "user_name": user_name, "created_by": call.who.admin_id }),
     };
-    let mut tx = call.begin().await?;
+    let mut tx = call.state.pool.begin().await?;
     outbox::insert(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(PlatformUser { id, user_name, email })
