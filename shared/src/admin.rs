@@ -47,7 +47,7 @@ pub struct AdminNameError;
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
-    schema(value_type = String, min_length = 1, max_length = 128, examples("anna"))
+    schema(value_type = String, pattern = r"^.{1,128}$", examples("anna"))
 )]
 #[serde(try_from = "String", into = "String")]
 pub struct AdminName(String);
