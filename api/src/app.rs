@@ -39,12 +39,12 @@ pub enum BuildError {
     Url(#[source] DbError),
     #[error("passwords cannot be hashed here")]
     Passwords(#[from] PasswordError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
     #[error("there is no randomness here")]
     Random(#[source] ring::error::Unspecified),
     #[error("workers cannot be spoken to")]
     Workers(#[from] reqwest::Error),
-    #[error(transparent)]
-    Platform(#[from] PlatformError),
 }
 
 impl BuildError {
@@ -92,10 +92,10 @@ impl App {
             api_token_days: config.auth.api_token_days,
             jobs: Arc::new(config.jobs.clone()),
             ended: ended.clone(),
+            platform: Platform::new(&config.platform)?.map(Arc::new),
             effective: Arc::new(config.effective()),
             streams: Streams::default(),
             stopping: CancellationToken::new(),
-            platform: Platform::new(&config.platform)?.map(Arc::new),
             refusals: Arc::new(PerMinute::new(AUDITED_REFUSALS_A_MINUTE)),
             rates: Arc::new(Rates::new(&config.http.limits)),
             tracker: TaskTracker::new(),

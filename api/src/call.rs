@@ -181,6 +181,13 @@ impl<Q> Call<Q> {
         Err(ApiError::QuotaExceeded { most: taken.most, retry_after_s: resets_in_s })
     }
 
+    /// Notes what is about to be asked of another service, before it is and under no key of ours: that service keeps it.
+    pub async fn note(&self, change: Change) -> Result<(), ApiError> {
+        let mut tx = self.state.pool.begin().await?;
+        audit::changed(&mut tx, &self.who, &self.context, change).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Whether the change depends on what the caller saw (`If-Match`): where it costs something to look.
     pub fn is_conditional(&self) -> bool {
         self.conditions.is_any()

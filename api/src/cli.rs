@@ -65,18 +65,17 @@ enum ConfigCommand {
 
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    if matches!(cli.command, Command::OpenApi) {
-        return print(openapi::DOCUMENT.json());
-    }
     if matches!(cli.command, Command::Permissions) {
         return print(rbac::table::markdown().trim_end_matches('\n'));
     }
+    if matches!(cli.command, Command::OpenApi) {
+        return print(openapi::DOCUMENT.json());
+    }
     let config = Config::load(&Sources::of_process(cli.config))?;
     match cli.command {
-        Command::Permissions => Ok(()),
         Command::Serve => serve(&config).await,
         Command::Migrate => migrate_all(&config).await,
-        Command::OpenApi => Ok(()),
+        Command::OpenApi | Command::Permissions => Ok(()),
         Command::Admin(AdminCommand::Create { name, password_file }) => {
             create_admin(&config, &name, &read_password(password_file)?).await
         }

@@ -66,12 +66,6 @@ pub enum ApiError {
     Invalid { detail: String, errors: Vec<FieldError> },
     #[error("too many failed logins: wait")]
     TooManyRequests { retry_after_s: u64 },
-    #[error("too many requests of this {of}: wait")]
-    RateLimited { of: &'static str, retry_after_s: u64 },
-    #[error("the {most} jobs that you may ask for in a day are used up: wait for the next day of UTC")]
-    QuotaExceeded { most: i32, retry_after_s: u64 },
-    #[error("{most} streams are open already: end one first")]
-    StreamsInUse { most: usize },
     #[error("this installation does not offer it: {0} is not configured")]
     NotConfigured(&'static str),
     #[error("{0}")]
@@ -80,6 +74,12 @@ pub enum ApiError {
     UpstreamRefused(String),
     #[error("{detail}")]
     UpstreamUnavailable { detail: String, retry_after_s: u64 },
+    #[error("too many requests of this {of}: wait")]
+    RateLimited { of: &'static str, retry_after_s: u64 },
+    #[error("the {most} jobs that you may ask for in a day are used up: wait for the next day of UTC")]
+    QuotaExceeded { most: i32, retry_after_s: u64 },
+    #[error("{most} streams are open already: end one first")]
+    StreamsInUse { most: usize },
     #[error("the request took too long")]
     Timeout,
     #[error("a service that is needed is not available: try again")]
@@ -155,15 +155,15 @@ impl ApiError {
             }
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
-            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
-            Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
-            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::NotConfigured(_) => (StatusCode::NOT_IMPLEMENTED, "not-configured", "Not configured"),
             Self::UpstreamUnknown(_) => (StatusCode::BAD_GATEWAY, "upstream-unknown", "Outcome unknown"),
             Self::UpstreamRefused(_) => (StatusCode::BAD_GATEWAY, "upstream-refused", "Refused by another service"),
             Self::UpstreamUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "Another service is not available")
             }
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
+            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) | Self::NoWorker(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")

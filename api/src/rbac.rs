@@ -81,13 +81,6 @@ permissions! {
     JobUndo "job.undo" of job: Admin,
     GroupRead "group.read" of group: Viewer,
     EventRead "event.read" of event: Viewer,
-    // What everybody did, from where: more than a viewer's to know.
-    AuditRead "audit.read" of audit: Admin,
-    AuditExport "audit.export" of audit: Admin,
-    ConfigRead "config.read" of config: Admin,
-    // Those of others: everybody sees and ends their own.
-    SessionManage "session.manage" of session: Super,
-    TokenManage "token.manage" of token: Super,
     // An admin of a service sees who has a role there, and of those the roles there alone.
     AdminRead "admin.read" of admin: Admin,
     AdminCreate "admin.create" of admin: Super,
@@ -102,6 +95,13 @@ permissions! {
     // A global role, be it granted or revoked.
     RoleGlobal "role.global" of role: Super,
     PlatformUserCreate "platform_user.create" of platform_user: Admin,
+    // What everybody did, from where: more than a viewer's to know.
+    AuditRead "audit.read" of audit: Admin,
+    AuditExport "audit.export" of audit: Admin,
+    ConfigRead "config.read" of config: Admin,
+    // Those of others: everybody sees and ends their own.
+    SessionManage "session.manage" of session: Super,
+    TokenManage "token.manage" of token: Super,
 }
 
 /// Allows or refuses. With a service: a role of the admin for it, or a global one, counts; an admin without any role
@@ -164,11 +164,7 @@ pub fn permitted(identity: &Identity, permission: Permission) -> Option<Vec<Serv
 /// The services whose admins the caller may see; none: all of them. Empty: of no service.
 #[must_use]
 pub fn administered(identity: &Identity) -> Option<Vec<ServiceId>> {
-    let enough = || identity.roles.iter().filter(|(role, _)| *role >= Permission::AdminRead.least());
-    if enough().any(|(_, of)| of.is_none()) {
-        return None;
-    }
-    Some(enough().filter_map(|(_, of)| *of).collect())
+    permitted(identity, Permission::AdminRead)
 }
 
 #[cfg(test)]
@@ -207,6 +203,10 @@ mod tests {
         }
         assert_eq!(visible(&who(&[(Role::Viewer, Some(mine))])), Some(vec![mine]));
         assert_eq!(visible(&who(&[(Role::Viewer, None)])), None);
+        let mixed = [(Role::Admin, Some(mine)), (Role::Operator, Some(other)), (Role::Viewer, None)];
+        assert_eq!(administered(&who(&mixed)), Some(vec![mine]));
+        assert_eq!(administered(&who(&[(Role::Admin, None)])), None);
+        assert_eq!(administered(&who(&[(Role::Operator, None)])), Some(vec![]));
         let twice = who(&[(Role::Viewer, Some(mine)), (Role::Admin, Some(mine)), (Role::Viewer, Some(other))]);
         assert_eq!(visible(&twice).map(|services| services.len()), Some(2));
         assert_eq!(permitted(&twice, Permission::SaveDelete), Some(vec![mine]));
@@ -214,9 +214,5 @@ mod tests {
         assert_eq!(permitted(&who(&[(Role::Viewer, None)]), Permission::SaveDelete), Some(vec![]));
         let seen = Seen::of(&who(&[(Role::Viewer, Some(mine))]), None);
         assert_eq!((seen.one, seen.other), (Some(mine), None));
-        let mixed = [(Role::Admin, Some(mine)), (Role::Operator, Some(other)), (Role::Viewer, None)];
-        assert_eq!(administered(&who(&mixed)), Some(vec![mine]));
-        assert_eq!(administered(&who(&[(Role::Admin, None)])), None);
-        assert_eq!(administered(&who(&[(Role::Operator, None)])), Some(vec![]));
     }
 }

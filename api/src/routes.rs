@@ -54,10 +54,6 @@ routes! {
     get    "/v1/auth/sessions"           auth::sessions::list;
     delete "/v1/auth/sessions/{id}"      auth::sessions::delete;
     get    "/v1/auth/me"                 auth::me;
-    get    "/v1/tokens"                  tokens::list;
-    post   "/v1/tokens"                  tokens::create;
-    get    "/v1/tokens/{id}"             tokens::get;
-    delete "/v1/tokens/{id}"             tokens::delete;
     get    "/v1/admins"                  admins::list;
     post   "/v1/admins"                  admins::create;
     get    "/v1/admins/{id}"             admins::get;
@@ -68,6 +64,10 @@ routes! {
     post   "/v1/admins/{id}/roles"       admins::roles::create;
     delete "/v1/admins/{id}/roles/{role}" admins::roles::delete;
     post   "/v1/platform-users"          platform_users::create;
+    get    "/v1/tokens"                  tokens::list;
+    post   "/v1/tokens"                  tokens::create;
+    get    "/v1/tokens/{id}"             tokens::get;
+    delete "/v1/tokens/{id}"             tokens::delete;
     get    "/v1/services"                services::list;
     post   "/v1/services"                services::create;
     get    "/v1/services/{id}"           services::get;

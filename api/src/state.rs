@@ -39,14 +39,14 @@ pub struct AppState {
     pub jobs: Arc<Jobs>,
     /// Jobs as they end.
     pub ended: broadcast::Sender<JobId>,
+    /// The platform's identity service; none: this installation has none.
+    pub platform: Option<Arc<Platform>>,
     /// Every setting and where it came from, without secrets.
     pub effective: Arc<serde_json::Value>,
     /// The answers that go on.
     pub streams: Streams,
     /// Cancelled when the process is to end: streams end then.
     pub stopping: CancellationToken,
-    /// The platform's identity service; none: this installation has none.
-    pub platform: Option<Arc<Platform>>,
     /// How many refused tokens are audited.
     pub refusals: Arc<PerMinute>,
     /// How often each caller has asked lately.

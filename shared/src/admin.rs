@@ -44,6 +44,11 @@ pub struct AdminNameError;
 
 /// What an admin logs in as: 1 to 128 printable characters, kept in lower case, so that nobody is told from another by case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = r"^.{1,128}$", examples("anna"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct AdminName(String);
 

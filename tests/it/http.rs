@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod admin_id;
+mod admins;
 mod api_tokens;
 mod audit;
-mod admins;
+
 pub(crate) mod cast;
 mod config;
 mod cors;

@@ -44,6 +44,10 @@ refusals! {
         "too much was asked: `Retry-After` says when to come again";
     500 "Internal" "internal" "Internal error" "something went wrong on our side":
         "never with the cause, which is in the log under the request's id";
+    501 "NotConfigured" "not-configured" "Not configured" "this installation does not offer it: platform.url is not configured":
+        "this installation does not offer it: the setting is named in `detail`";
+    502 "UpstreamUnknown" "upstream-unknown" "Outcome unknown" "whether the user was created is not known: it did not answer in time":
+        "another service was asked: `outcome` is `unknown`, or `not_created` where it refused";
     503 "Unavailable" "unavailable" "Temporarily unavailable" "a service that is needed is not available: try again":
         "the database is away";
     504 "Timeout" "timeout" "Timed out" "the request took too long":

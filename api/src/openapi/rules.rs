@@ -167,7 +167,7 @@ fn answer(status: &str, response: &mut Value, id: &str, is_page: bool, schemas: 
         names.push("x-access-token");
     }
     // Whoever cancels a job has its address.
-    if code == 201 || (code == 202 && id != "jobs_cancel") {
+    if (code == 201 && id != "platform_users_create") || (code == 202 && id != "jobs_cancel") {
         names.push("location");
     }
     if is_page {

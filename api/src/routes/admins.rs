@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// An admin as the API shows one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Admin {
     id: AdminId,
     name: String,
@@ -39,7 +39,7 @@ pub struct Admin {
 }
 
 /// A role that an admin has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Granted {
     role: Role,
     /// Null: global.
@@ -50,7 +50,8 @@ pub struct Granted {
 }
 
 /// A role that an admin is to have.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "role": "operator", "service_id": "019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50" }))]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// `super` is only ever global.

@@ -116,20 +116,10 @@ pub async fn revoke(conn: &mut PgConnection, id: SessionId) -> Result<(), DbErro
 /// Ends every live session of an admin at once, and with them their access and refresh tokens; answers how many. API tokens
 /// are not of a session: they live as long as their owner may log in.
 pub async fn revoke_all(conn: &mut PgConnection, admin: AdminId) -> Result<u64, DbError> {
-    revoke_but(conn, admin, None).await
-}
-
-/// As [`revoke_all`], all but one: whoever changes their own password stays logged in where they did it.
-pub async fn revoke_others(conn: &mut PgConnection, admin: AdminId, kept: SessionId) -> Result<u64, DbError> {
-    revoke_but(conn, admin, Some(kept)).await
-}
-
-async fn revoke_but(conn: &mut PgConnection, admin: AdminId, kept: Option<SessionId>) -> Result<u64, DbError> {
     let ended = sqlx::query!(
         "UPDATE sessions SET revoked_at = clock_timestamp()
-         WHERE admin_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
-        admin.0,
-        kept as _
+         WHERE admin_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp()",
+        admin.0
     )
     .execute(conn)
     .await?;

@@ -9,7 +9,7 @@ use shared::{admin::AdminName, db::admins, id::AdminId};
 use super::{Admin, Grant, missing, taken, unusable};
 use crate::{
     audit::Change,
-    call::{Call, created},
+    call::Call,
     error::{ApiError, OnConstraint},
     extract::Json,
     rbac::Permission,
@@ -17,21 +17,31 @@ use crate::{
 
 const MAX_ROLES: usize = 100;
 
-#[derive(Debug, Deserialize)]
+/// An admin to be.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "name": "anna", "password": "tungsten violet march 44", "roles": [{ "role": "viewer" }] }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateAdmin {
     /// 1 to 128 printable characters; kept in lower case.
     name: AdminName,
     /// 12 to 128 characters, and not one that is easy to guess.
+    #[schema(value_type = String, format = Password, write_only, min_length = 12, max_length = 128)]
     password: SecretString,
     /// At most 100. Without one the admin may log in and nothing more.
     #[serde(default)]
     roles: Vec<Grant>,
 }
 
+/// Creates an admin.
+#[utoipa::path(
+    post, path = "/v1/admins",
+    request_body = CreateAdmin,
+    responses((status = 201, body = Admin), (status = 409, description = "the name is taken")),
+)]
 pub async fn handle(call: Call, Json(body): Json<CreateAdmin>) -> Result<Response, ApiError> {
     let permission = Permission::AdminCreate;
     call.authorize(permission, None)?;
+    call.person()?;
     if body.roles.len() > MAX_ROLES {
         return Err(ApiError::field("/roles", format!("holds more than {MAX_ROLES}")));
     }
@@ -48,6 +58,6 @@ pub async fn handle(call: Call, Json(body): Json<CreateAdmin>) -> Result<Respons
     let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
     let grants = admins::grants(&mut tx, &[id]).await?;
     let roles: Vec<_> = grants.iter().map(|g| json!({ "role": g.role, "service_id": g.service_id })).collect();
-    call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name, "roles": roles }))).await?;
-    Ok(created("/v1/admins", id, Admin::from((row, grants))))
+    let change = Change::new(permission, id, None, json!({ "name": row.name, "roles": roles }));
+    call.create(tx, change, "/v1/admins", id, Admin::from((row, grants))).await
 }

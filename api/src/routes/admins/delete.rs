@@ -7,9 +7,15 @@ use shared::{db::admins, id::AdminId};
 use super::{a_super_is_left, missing};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
+/// Deletes an admin, with roles, sessions and tokens.
+#[utoipa::path(
+    delete, path = "/v1/admins/{id}",
+    responses((status = 204), (status = 409, description = "it is the last super who can log in")),
+)]
 pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<StatusCode, ApiError> {
     let permission = Permission::AdminDelete;
     call.authorize(permission, None)?;
+    call.person()?;
     let mut tx = call.begin().await?;
     admins::lock_supers(&mut tx).await?;
     let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;

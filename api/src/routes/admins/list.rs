@@ -15,15 +15,20 @@ use crate::{
     rbac::{Permission, administered},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only whoever has a role for this service.
     service: Option<ServiceId>,
+    /// From 1.
     page: Option<u32>,
+    /// 1 to 100; absent: 20.
     limit: Option<u32>,
 }
 
+/// Lists the admins whom the caller may see, by name.
+#[utoipa::path(get, path = "/v1/admins", params(Filter), responses((status = 200, body = [Admin])))]
 pub async fn handle(call: Call<Filter>) -> Result<Response, ApiError> {
     let page = Page::new(call.query.page, call.query.limit)?;
     let scope = administered(&call.who);

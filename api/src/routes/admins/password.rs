@@ -22,21 +22,34 @@ use crate::{
     routes::auth::login::{MAX_FAILURES, WINDOW_S},
 };
 
-#[derive(Debug, Deserialize)]
+/// A new password.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "password": "tungsten violet march 44", "current_password": "the one of before" }))]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The new one: 12 to 128 characters, and not one that is easy to guess.
+    #[schema(value_type = String, format = Password, write_only, min_length = 12, max_length = 128)]
     password: SecretString,
     /// The present one: needed for one's own, not looked at for another's.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
     current_password: Option<SecretString>,
 }
 
+/// Changes a password: one's own, or as a super another's.
+///
+/// Every session of the admin ends.
+#[utoipa::path(
+    post, path = "/v1/admins/{id}/password",
+    request_body = ChangePassword,
+    responses((status = 204), (status = 429, description = "ten wrong passwords in 15 minutes, logins among them")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<AdminId>,
     Json(body): Json<ChangePassword>,
 ) -> Result<StatusCode, ApiError> {
     let permission = Permission::AdminPassword;
+    call.person()?;
     let own = id == call.who.admin_id;
     if !own {
         call.authorize(permission, None)?;
@@ -67,7 +80,7 @@ fn current(detail: &str) -> ApiError {
 /// Checks the present password, throttled together with the logins: whoever has found an open session must not guess here
 /// what they may not guess there.
 async fn proven(call: &Call, name: &str, password: &SecretString, phc: String) -> Result<(), ApiError> {
-    let mut tx = call.begin().await?;
+    let mut tx = call.state.pool.begin().await?;
     sessions::lock_logins(&mut tx, name, call.address()).await?;
     let (failures, wait_s) = sessions::recent_failures(&mut tx, name, call.address(), WINDOW_S).await?;
     if failures >= MAX_FAILURES {

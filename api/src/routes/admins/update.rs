@@ -19,14 +19,23 @@ use crate::{
     rbac::Permission,
 };
 
-#[derive(Debug, Default, Deserialize)]
+/// What is to change of an admin.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "disabled": true }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateAdmin {
+    /// 1 to 128 printable characters; kept in lower case.
     name: Merge<AdminName>,
     /// True ends every session at once; false lets the admin log in again.
     disabled: Merge<bool>,
 }
 
+/// Renames, disables or enables an admin.
+#[utoipa::path(
+    patch, path = "/v1/admins/{id}",
+    request_body = UpdateAdmin,
+    responses((status = 200, body = Admin), (status = 409, description = "the name is taken, or it is the last super who can log in")),
+)]
 pub async fn handle(
     call: Call,
     Path(id): Path<AdminId>,
@@ -34,6 +43,7 @@ pub async fn handle(
 ) -> Result<Answer<Admin>, ApiError> {
     let permission = Permission::AdminUpdate;
     call.authorize(permission, None)?;
+    call.person()?;
     let (name, disabled) = (body.name.new_value(), body.disabled.new_value().copied());
     let mut tx = call.begin().await?;
     if disabled == Some(true) {

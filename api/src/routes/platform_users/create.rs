@@ -25,7 +25,8 @@ const MAX_ROLES: usize = 32;
 
 /// What the service is sent, under the same names; what is absent here is absent there. Whether it is a good name or password
 /// for the platform is the service's to say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({ "user_name": "ann", "email": "ann@example.org", "roles": ["bidder"] }))]
 #[serde(deny_unknown_fields)]
 pub struct CreatePlatformUser {
     /// 1 to 128 characters.
@@ -35,6 +36,7 @@ pub struct CreatePlatformUser {
     /// At most 200 characters.
     display_name: Option<String>,
     /// 1 to 1024 bytes. Without one the service invites the user, or makes one up.
+    #[schema(value_type = Option<String>, format = Password, write_only, min_length = 1, max_length = 1024)]
     password: Option<SecretString>,
     /// At most 32 of at most 64 characters, as the platform calls them.
     #[serde(default)]
@@ -42,14 +44,28 @@ pub struct CreatePlatformUser {
 }
 
 /// The user that was created.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PlatformUser {
     /// As the service calls the user; null where it did not say.
     id: Option<String>,
+    /// As it was asked for.
     user_name: String,
+    /// As it was asked for.
     email: String,
 }
 
+/// Asks the platform's identity service for a user.
+#[utoipa::path(
+    post, path = "/v1/platform-users",
+    request_body = CreatePlatformUser,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Sent on to the service: a repeated call is one user. Absent: a new one.")),
+    responses(
+        (status = 201, body = PlatformUser),
+        (status = 409, description = "the service has such a user"),
+        (status = 501, description = "this installation has no identity service"),
+        (status = 502, description = "the service refused Holdfast (`outcome` is `not_created`), or what became of it is not known (`unknown`)"),
+    ),
+)]
 pub async fn handle(
     call: Call,
     headers: HeaderMap,
@@ -76,7 +92,7 @@ async fn create(
     let CreatePlatformUser { user_name, email, display_name, password, roles } = body;
     let detail = json!({ "user_name": user_name, "roles": roles, "idempotency_key": key });
     let change = Change::new(Permission::PlatformUserCreate, &user_name, None, detail);
-    call.commit(call.begin().await?, change).await?;
+    call.note(change).await?;
 
     let mut sent = json!({ "user_name": user_name, "email": email });
     let mut put = |name: &str, value: Option<Value>| {
@@ -97,7 +113,7 @@ async fn create(
         trace_id: call.asked(None).trace_id,
         data: json!({ "id": id, "user_name": user_name, "created_by": call.who.admin_id }),
     };
-    let mut tx = call.begin().await?;
+    let mut tx = call.state.pool.begin().await?;
     outbox::insert(&mut tx, &event).await?;
     tx.commit().await?;
     Ok(PlatformUser { id, user_name, email })

@@ -1,6 +1,6 @@
 //! `POST /v1/admins/{id}/roles`: grants a role, and answers those that the caller may see. One that is there stays as it is.
 
-use axum::Json as Answer;
+use axum::{http::StatusCode, response::Response};
 use serde_json::json;
 use shared::id::AdminId;
 
@@ -13,11 +13,14 @@ use crate::{
     routes::admins::{Grant, Granted, no_service, seen},
 };
 
-pub async fn handle(
-    call: Call,
-    Path(id): Path<AdminId>,
-    Json(grant): Json<Grant>,
-) -> Result<Answer<Vec<Granted>>, ApiError> {
+/// Grants a role. One that is there already stays as it is.
+#[utoipa::path(
+    post, path = "/v1/admins/{id}/roles",
+    request_body = Grant,
+    responses((status = 200, body = [Granted])),
+)]
+pub async fn handle(call: Call, Path(id): Path<AdminId>, Json(grant): Json<Grant>) -> Result<Response, ApiError> {
+    call.person()?;
     let mut tx = call.begin().await?;
     seen(&call, &mut tx, id).await?;
     grant.check("")?;
@@ -35,6 +38,7 @@ pub async fn handle(
     let is_new = grant.give(&mut tx, id, call.who.admin_id, "").await?;
     let (_, grants) = seen(&call, &mut tx, id).await?;
     let detail = json!({ "role": grant.role, "service_id": grant.service_id, "new": is_new });
-    call.commit(tx, Change::new(permission, id, grant.service_id, detail)).await?;
-    Ok(Answer(grants.into_iter().map(Granted::from).collect()))
+    let change = Change::new(permission, id, grant.service_id, detail);
+    let roles: Vec<Granted> = grants.into_iter().map(Granted::from).collect();
+    call.answer(tx, change, StatusCode::OK, None, roles).await
 }

@@ -18,15 +18,23 @@ use crate::{
     routes::admins::{a_super_is_left, seen},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Of {
     /// The service that the role is for; absent: the global role.
     service: Option<ServiceId>,
 }
 
+/// Takes a role away.
+#[utoipa::path(
+    delete, path = "/v1/admins/{id}/roles/{role}",
+    params(("role" = Role, Path, description = "The role."), Of),
+    responses((status = 204), (status = 409, description = "it is the last super who can log in")),
+)]
 pub async fn handle(call: Call<Of>, Path((id, role)): Path<(AdminId, Role)>) -> Result<StatusCode, ApiError> {
     let service = call.query.service;
+    call.person()?;
     let mut tx = call.begin().await?;
     seen(&call, &mut tx, id).await?;
     let permission = if service.is_some() { Permission::RoleRevoke } else { Permission::RoleGlobal };
