@@ -53,7 +53,8 @@ impl Layout {
         let mut described = format!("tar 1 {directory} {mtime}\n");
         for object in objects {
             let bytes = object.stored.stored_bytes;
-            described.push_str(&format!("{} {bytes} {}\n", object.part, object.stored.sha256));
+            let (length, digest) = (bytes.to_string(), object.stored.sha256.to_string());
+            described.extend([object.part.as_str(), " ", &length, " ", &digest, "\n"]);
             segments.push(Segment::Bytes(header(directory, mtime, &object)?));
             segments.push(Segment::Object(object));
             let padding = usize::try_from(bytes.next_multiple_of(BLOCK) - bytes).unwrap_or_default();
