@@ -79,7 +79,7 @@ impl Witness {
             None if answer.text.is_empty() => {}
             None => self.wrong.push(format!("{place}: {status} has a body that is not described")),
             Some(contents) => match contents.get(&kind) {
-                Some(content) if kind.ends_with("json") => {
+                Some(content) if kind.ends_with("/json") || kind.ends_with("+json") => {
                     schema::check(&self.document, &content["schema"], &answer.body, &place, &mut self.wrong);
                 }
                 Some(_) => {}
