@@ -203,6 +203,19 @@ fn warnings(probe: &ProbeReport, of_tool: &[String]) -> Vec<String> {
     all
 }
 
+/// Where the target's server is, for whoever has the save and no catalogue.
+pub(super) fn address(work: &TargetWork, at: &Connection) -> ServerAddress {
+    let mongodb = (at.engine == EngineKind::Mongodb).then_some(&at.mongodb);
+    ServerAddress {
+        host: work.host.clone(),
+        port: u16::try_from(work.port).unwrap_or_default(),
+        tls_mode: work.tls_mode.clone(),
+        tls_ca_pem: work.tls_ca_pem.clone(),
+        maintenance_database: work.maintenance_database.clone(),
+        mongodb: mongodb.map(|at| MongoAddress { uri: at.uri.clone(), auth: at.auth, mode: at.mode }),
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "the manifest is where everything that is known of a save meets")]
 fn describe(
     job: &Job,
@@ -216,7 +229,6 @@ fn describe(
     started_at: chrono::DateTime<Utc>,
 ) -> Result<Manifest, JobError> {
     let engine = at.engine;
-    let mongodb = (engine == EngineKind::Mongodb).then_some(&at.mongodb);
     let slug =
         |text: &str| Slug::parse(text).map_err(|e| JobError::abort("target_unusable", e.to_string(), "Rename it."));
     let tool_major = tool_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
@@ -228,14 +240,7 @@ fn describe(
         service: slug(&work.service)?,
         target: slug(&work.target)?,
         engine: work.engine.clone(),
-        server: Some(ServerAddress {
-            host: work.host.clone(),
-            port: u16::try_from(work.port).unwrap_or_default(),
-            tls_mode: work.tls_mode.clone(),
-            tls_ca_pem: work.tls_ca_pem.clone(),
-            maintenance_database: work.maintenance_database.clone(),
-            mongodb: mongodb.map(|at| MongoAddress { uri: at.uri.clone(), auth: at.auth, mode: at.mode }),
-        }),
+        server: Some(address(work, at)),
         database: shared::name::DatabaseName::parse(work.database.clone())
             .map_err(|e| JobError::abort("target_unusable", e.to_string(), "Correct the target."))?,
         server_version: probe.server_version.clone(),

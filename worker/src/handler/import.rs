@@ -7,7 +7,7 @@ use chrono::Utc;
 use shared::{
     db::work::{Purpose, TargetWork},
     job::ImportJob,
-    manifest::{self, Consistency, Manifest, ServerAddress},
+    manifest::{self, Consistency, Manifest},
     name::{DatabaseName, Slug},
 };
 
@@ -66,13 +66,7 @@ pub async fn run(job: &Job, payload: &ImportJob) -> Result<Done, JobError> {
             service: slug(&work.service)?,
             target: slug(&work.target)?,
             engine: work.engine.clone(),
-            server: Some(ServerAddress {
-                host: work.host.clone(),
-                port: u16::try_from(work.port).unwrap_or_default(),
-                tls_mode: work.tls_mode.clone(),
-                tls_ca_pem: work.tls_ca_pem.clone(),
-                maintenance_database: work.maintenance_database.clone(),
-            }),
+            server: Some(backup::address(&work, &job.ctx.connection_to_any(&work, job.lease.fence)?.0)),
             database: DatabaseName::parse(facts.database.clone())
                 .map_err(|e| JobError::abort("target_unusable", e.to_string(), "Correct the target."))?,
             server_version: facts.server_version.clone(),
