@@ -13,7 +13,9 @@ fn three(app: &App, name: &str, keys: (&Key, &Key), identity: Option<&Key>, iden
     for (store, more) in [("second", "object_bytes = 1048576\n"), ("third", &third)] {
         let root = app.dir.path().join(store);
         std::fs::create_dir_all(&root).unwrap();
-        spec.more += &format!("\n[stores.{store}]\nkind = \"file\"\nroot = {root:?}\n{more}");
+        let root = root.display();
+        let part = format!("\n[stores.{store}]\nkind = \"file\"\nroot = \"{root}\"\n{more}");
+        spec.more.push_str(&part);
     }
     spec
 }

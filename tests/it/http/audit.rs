@@ -26,7 +26,7 @@ async fn the_application_role_can_add_to_the_log_and_never_change_it() {
             let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(&mut session).await;
             let code = refused
                 .err()
-                .and_then(|error| error.into_database_error())
+                .and_then(sqlx::Error::into_database_error)
                 .and_then(|error| error.code().map(String::from));
             // Insufficient privilege. Of a grant that gives nothing PostgreSQL only warns, which sqlx counts as done.
             assert!(code.as_deref() == Some("42501") || statement.starts_with("GRANT"), "{statement}: {code:?}");

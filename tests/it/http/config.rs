@@ -75,6 +75,7 @@ fn what_holds_is_shown_with_its_origin() {
 type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_wrong_is_named_with_its_origin_and_its_cure() {
     // Laid over a good configuration, or, with an empty value, taken away from it.
     let cases: &[Case] = &[

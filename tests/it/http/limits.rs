@@ -13,7 +13,7 @@ use tokio::{
 
 use super::cast::{self, Paper};
 
-/// The parameter of an item in a list of the RateLimit headers.
+/// The parameter of an item in a list of the `RateLimit` headers.
 fn parameter(answer: &Answer, header: &str, item: &str, name: &str) -> Option<u64> {
     let list = answer.header(header)?;
     let item = list.split(", ").find(|found| found.starts_with(&format!("\"{item}\";")))?;
@@ -194,15 +194,15 @@ async fn every_answer_tells_browsers_to_keep_their_hands_off() {
 
 /// Sends a byte now and then until the connection is closed; how long that took, and what was said.
 async fn trickle(client: &Client, begin: &str) -> (Duration, String) {
-    let began = Instant::now();
+    let start = Instant::now();
     let mut link = TcpStream::connect(client.base.strip_prefix("http://").unwrap()).await.unwrap();
     link.write_all(begin.as_bytes()).await.unwrap();
     let mut said = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        assert!(began.elapsed() < PATIENCE, "a slow request was waited for");
+        assert!(start.elapsed() < PATIENCE, "a slow request was waited for");
         match timeout(Duration::from_millis(100), link.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => return (began.elapsed(), String::from_utf8_lossy(&said).into_owned()),
+            Ok(Ok(0) | Err(_)) => return (start.elapsed(), String::from_utf8_lossy(&said).into_owned()),
             Ok(Ok(read)) => said.extend_from_slice(&buffer[..read]),
             Err(_) => drop(link.write_all(b"x").await),
         }

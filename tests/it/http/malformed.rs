@@ -315,7 +315,7 @@ async fn nonsense_is_answered_and_does_no_harm() {
     let ids = [paper.service.as_str(), &paper.server, &paper.credential, &paper.target];
     let seed = stack::optional("SEED").map_or(SEED, |seed| seed.parse().unwrap());
     let mut random = Random(seed);
-    let mut seen = BTreeMap::<u16, usize>::new();
+    let mut answers = BTreeMap::<u16, usize>::new();
     for number in 0..REQUESTS {
         // Each route has its turn.
         let route = api::routes::ROUTES[number % api::routes::ROUTES.len()];
@@ -365,7 +365,7 @@ async fn nonsense_is_answered_and_does_no_harm() {
         if let Some(status) = status {
             check(&method, status, &answer, shown);
         }
-        *seen.entry(status.unwrap_or(0)).or_default() += 1;
+        *answers.entry(status.unwrap_or(0)).or_default() += 1;
     }
     assert!(!app.api.has_ended());
     app.client.get("/readyz").await.expect(200);
@@ -374,6 +374,6 @@ async fn nonsense_is_answered_and_does_no_harm() {
     assert!(!log.contains("panicked") && !log.contains("\"level\":\"ERROR\""), "{}", app.api.tail());
     // Nonsense of one kind alone would prove little.
     for status in [200, 202, 400, 401, 404, 405, 413, 415, 422] {
-        assert!(seen.get(&status).is_some_and(|count| *count > 10), "seed {seed}: {seen:?}");
+        assert!(answers.get(&status).is_some_and(|count| *count > 10), "seed {seed}: {answers:?}");
     }
 }

@@ -167,6 +167,7 @@ fn an_answer_that_is_not_as_described_is_noticed() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one walk through every route")]
 async fn what_the_api_answers_is_as_described() {
     let database = Database::small().await;
     let app = App::spawn().await;

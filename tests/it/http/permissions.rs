@@ -164,7 +164,7 @@ fn the_table_says_what_the_page_of_permissions_says() {
                 assert!(cells[0] == 401 && cells[1..].iter().all(|cell| ![401, 403, 404].contains(cell)), "{place}");
             }
             Needs::Own(_) => {
-                assert!(cells[0] == 401 && cells[1..].iter().all(|cell| ![401, 403].contains(cell)), "{place}")
+                assert!(cells[0] == 401 && cells[1..].iter().all(|cell| ![401, 403].contains(cell)), "{place}");
             }
             Needs::Of(permissions) => {
                 let (least, global) = (permissions[0].least(), table::is_global(permissions[0]));
@@ -220,7 +220,7 @@ async fn things(app: &mut App, database: &Database) -> Things {
     let session = app.client.login("root", ADMIN_PASSWORD).await.get("/v1/auth/me").await.expect(200);
     let session = session["session_id"].as_str().unwrap().to_owned();
     let token = app.client.post("/v1/tokens", json!({ "name": "matrix", "role": "viewer" })).await.id();
-    Things { service, server, credential, target, save, job, group, session, token, colleague, leaver }
+    Things { service, server, credential, target, save, job, colleague, leaver, group, session, token }
 }
 
 impl Things {
@@ -306,6 +306,9 @@ fn expired(app: &App, token: &str) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes())))
 }
 
+/// Roles with the service that each is for.
+type Roles<'a> = &'a [(&'a str, Option<&'a str>)];
+
 /// Everybody who calls, in the order in which they do: those whom nobody knows first.
 async fn callers(app: &App, here: &str, theirs: &str) -> Vec<(&'static str, Client)> {
     let good = app.client.login("root", ADMIN_PASSWORD).await;
@@ -326,7 +329,7 @@ async fn callers(app: &App, here: &str, theirs: &str) -> Vec<(&'static str, Clie
         ("disabled", disabled),
     ];
     let here = Some(here);
-    let people: [(&str, &[(&str, Option<&str>)]); 7] = [
+    let people: [(&str, Roles<'_>); 7] = [
         ("roleless", &[]),
         ("viewer", &[("viewer", here)]),
         ("operator", &[("operator", here)]),

@@ -39,8 +39,12 @@ pub(super) enum Act {
 }
 
 /// An answer with this end of its status line and these header lines.
-pub(super) fn say(status: &'static str, headers: &'static str, body: impl ToString) -> Act {
-    Act::Say(status, headers, body.to_string())
+pub(super) fn say(status: &'static str, headers: &'static str, body: impl Into<Value>) -> Act {
+    let body = match body.into() {
+        Value::String(text) => text,
+        json => json.to_string(),
+    };
+    Act::Say(status, headers, body)
 }
 
 #[derive(Debug)]

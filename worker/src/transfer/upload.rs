@@ -355,7 +355,7 @@ mod tests {
     fn what_unpacks_to_far_more_than_it_is_ends() {
         let zeros = zstd::stream::encode_all(io::repeat(0).take(RATIO_FROM + (64 << 20)), 1).unwrap();
         let (to, input) = mpsc::channel(1);
-        let (out, mut plain) = mpsc::channel(2);
+        let (out, mut plain) = mpsc::channel::<io::Result<Bytes>>(2);
         to.try_send(Ok(Bytes::from(zeros))).unwrap();
         drop(to);
         let drain = std::thread::spawn(move || {
