@@ -154,7 +154,9 @@ impl ApiError {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid request"),
-            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
+            Self::TooManyRequests { .. } | Self::StreamsInUse { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+            }
             Self::NotConfigured(_) => (StatusCode::NOT_IMPLEMENTED, "not-configured", "Not configured"),
             Self::UpstreamUnknown(_) => (StatusCode::BAD_GATEWAY, "upstream-unknown", "Outcome unknown"),
             Self::UpstreamRefused(_) => (StatusCode::BAD_GATEWAY, "upstream-refused", "Refused by another service"),
@@ -163,7 +165,6 @@ impl ApiError {
             }
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Daily quota used up"),
-            Self::StreamsInUse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout", "Timed out"),
             Self::Unavailable(_) | Self::NoWorker(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")

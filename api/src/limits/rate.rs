@@ -100,7 +100,7 @@ pub async fn forget_idle(state: AppState, stop: CancellationToken) {
 fn of_one_caller(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        ip => ip,
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 
