@@ -91,7 +91,6 @@ impl Caller {
 }
 
 /// Comments that keep proxies from taking a quiet stream for a dead one.
-#[must_use]
 pub fn heartbeat() -> KeepAlive {
     KeepAlive::new().interval(Duration::from_secs(10))
 }

@@ -180,7 +180,8 @@ pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("## Permissions and roles\n\n| permission | of | ");
     for role in Role::ALL {
-        page += &format!("{} | ", role.as_str());
+        page.push_str(role.as_str());
+        page.push_str(" | ");
     }
     page.push_str("routes |\n|---|---|:-:|:-:|:-:|:-:|---|\n");
     for &permission in Permission::ALL {
@@ -211,9 +212,9 @@ pub fn markdown() -> String {
 }
 
 fn described(permissions: &[Permission]) -> (String, String) {
-    let mut names = permissions.iter().map(|permission| format!("`{}`", permission.name()));
-    let first = names.next().unwrap_or_default();
-    let more: Vec<String> = names.collect();
+    let mut all = permissions.iter().map(|permission| format!("`{}`", permission.name()));
+    let first = all.next().unwrap_or_default();
+    let more: Vec<String> = all.collect();
     let named =
         if more.is_empty() { first } else { format!("{first}; where the body asks for it {}", more.join(", ")) };
     let least = permissions.first().map_or_else(String::new, |permission| {

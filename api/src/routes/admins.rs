@@ -40,6 +40,7 @@ pub struct Admin {
 
 /// A role that an admin has.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as the columns are called")]
 pub struct Granted {
     role: Role,
     /// Null: global.

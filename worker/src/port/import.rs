@@ -29,7 +29,7 @@ pub(super) async fn handle(
         Ok(ticket) => ticket,
         Err(error) => return refusal(&error),
     };
-    let said = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    let said = match headers.get(header::CONTENT_ENCODING).map(axum::http::HeaderValue::as_bytes) {
         Some(b"gzip") => Some(Packed::Gzip),
         Some(b"zstd") => Some(Packed::Zstd),
         _ => None,

@@ -237,7 +237,7 @@ pub(super) async fn release(ctx: &Context, id: TransferId) {
     match timeout(ctx.settings.lease, released).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(transfer.id = %id, error = %Causes(&error), "the end of a transfer was not written")
+            tracing::warn!(transfer.id = %id, error = %Causes(&error), "the end of a transfer was not written");
         }
         Err(_) => tracing::warn!(transfer.id = %id, "writing the end of a transfer took too long"),
     }
