@@ -1,6 +1,9 @@
 //! An authenticated call: who asks, with which query, and what becomes of it. Every handler behind the login takes one.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Json,
@@ -39,6 +42,8 @@ pub struct Call<Q = NoQuery> {
     context: Context,
     /// Under which it is done once, however often it is sent.
     key: Option<Keyed>,
+    /// Whether something was committed: what comes after is no part of what the key stands for.
+    settled: AtomicBool,
     /// What the caller knows of the thing already.
     conditions: Conditions,
     /// The jobs that were enqueued for it.
@@ -56,7 +61,8 @@ impl<Q: DeserializeOwned> FromRequestParts<AppState> for Call<Q> {
         let key = Keyed::of(&parts.method, &parts.uri, &parts.headers)?;
         let conditions = Conditions::of(&parts.headers)?;
         let (state, uri) = (state.clone(), parts.uri.clone());
-        Ok(Self { state, who, query, uri, context, key, conditions, enqueued: Enqueued::default() })
+        let (settled, enqueued) = (AtomicBool::new(false), Enqueued::default());
+        Ok(Self { state, who, query, uri, context, key, settled, conditions, enqueued })
     }
 }
 
@@ -96,7 +102,7 @@ impl<Q> Call<Q> {
     /// one; what was done before is answered from here, as an error that is none ([`ApiError::Replayed`]).
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, ApiError> {
         let mut tx = self.state.pool.begin().await?;
-        let Some(key) = &self.key else { return Ok(tx) };
+        let Some(key) = self.open_key() else { return Ok(tx) };
         let Some(answer) = key.claim(&mut tx, self.who.admin_id, &self.uri, self.context.body()).await? else {
             return Ok(tx);
         };
@@ -149,11 +155,18 @@ impl<Q> Call<Q> {
     ) -> Result<(), ApiError> {
         let jobs = self.enqueued.take();
         self.charge(&mut tx, &jobs).await?;
-        if let Some(key) = &self.key {
+        if let Some(key) = self.open_key() {
             key.keep(&mut tx, self.who.admin_id, reply, &jobs).await?;
         }
         audit::changed(&mut tx, &self.who, &self.context, change).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.settled.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The key, as long as nothing was committed under it.
+    fn open_key(&self) -> Option<&Keyed> {
+        self.key.as_ref().filter(|_| !self.settled.load(Ordering::Relaxed))
     }
 
     /// Takes jobs from the caller's quota of the day.

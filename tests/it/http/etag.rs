@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Answer, App, Client};
 
-use super::cast::Paper;
+use super::cast::{self, Paper};
 
 async fn with(client: &Client, method: Method, path: &str, header: (&str, &str), body: Option<&Value>) -> Answer {
     let request = client.request(method, path).header(header.0, header.1);
@@ -21,11 +21,14 @@ async fn what_has_changed_meanwhile_is_not_changed_blindly() {
     let app = App::spawn().await;
     let client = &app.client;
     let paper = Paper::create(client).await;
+    cast::admin(&app, "colleague", &[("viewer", None)]).await;
+    let admin: String = app.value("SELECT id::text FROM admins WHERE name = 'colleague'").await;
     for (path, first, second) in [
         (format!("/v1/services/{}", paper.service), json!({ "description": "a" }), json!({ "description": "b" })),
         (format!("/v1/servers/{}", paper.server), json!({ "max_jobs": 3 }), json!({ "max_jobs": 4 })),
         (format!("/v1/credentials/{}", paper.credential), json!({ "password": "new" }), json!({ "user_name": "u" })),
         (format!("/v1/targets/{}", paper.target), json!({ "deadline_s": 60 }), json!({ "deadline_s": 61 })),
+        (format!("/v1/admins/{admin}"), json!({ "disabled": true }), json!({ "disabled": false })),
     ] {
         let seen = client.get(&path).await;
         let tag = seen.header("etag").unwrap().to_owned();

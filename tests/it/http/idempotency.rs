@@ -74,6 +74,8 @@ async fn every_post_that_enqueues_or_creates_is_done_once() {
         (format!("/v1/saves/{save}/verify"), json!({})),
         (format!("/v1/jobs/{ended}/retry"), Value::Null),
         ("/v1/gc".into(), json!({})),
+        (format!("/v1/services/{}/backups", row["service_id"].as_str().unwrap()), json!({})),
+        ("/v1/admins".into(), json!({ "name": "twice", "password": "planted-password Xq7 horse lamp" })),
         ("/v1/services".into(), json!({ "name": "twice" })),
         ("/v1/servers".into(), json!({ "name": "twice", "engine": "postgres", "host": "127.0.0.1" })),
         ("/v1/credentials".into(), json!({ "name": "twice", "user_name": "u", "password": "planted-password" })),

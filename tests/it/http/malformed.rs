@@ -277,9 +277,13 @@ fn line(random: &mut Random, (method, route): (&str, &str), ids: &[&str]) -> (St
     (method, path + query)
 }
 
+/// What is asked of others that are not there in this test, a worker and the platform's service, and what that is answered.
+const LACKING: [(&str, u16); 2] = [("/import", 503), ("/v1/platform-users", 501)];
+
 /// Who answers: the API by a problem that is complete, or the server below it without a word.
-fn check(method: &str, status: u16, answer: &str, shown: impl Fn() -> String) {
-    assert!(status < 500, "{}", shown());
+fn check((method, target): (&str, &str), status: u16, answer: &str, shown: impl Fn() -> String) {
+    let lacks = LACKING.iter().any(|(route, said)| target.contains(route) && status == *said);
+    assert!(status < 500 || lacks, "{}", shown());
     if status < 400 {
         return;
     }
@@ -363,7 +367,7 @@ async fn nonsense_is_answered_and_does_no_harm() {
         };
         assert!(status.is_some() || answer.is_empty(), "{}", shown());
         if let Some(status) = status {
-            check(&method, status, &answer, shown);
+            check((&method, &target), status, &answer, shown);
         }
         *answers.entry(status.unwrap_or(0)).or_default() += 1;
     }
@@ -371,7 +375,9 @@ async fn nonsense_is_answered_and_does_no_harm() {
     app.client.get("/readyz").await.expect(200);
     app.client.get("/v1/auth/me").await.expect(200);
     let log = app.api.log();
-    assert!(!log.contains("panicked") && !log.contains("\"level\":\"ERROR\""), "{}", app.api.tail());
+    // Requests that failed were looked at above, each by its status.
+    let is_error = |line: &str| line.contains("\"level\":\"ERROR\"") && !line.contains("request failed");
+    assert!(!log.contains("panicked") && !log.lines().any(is_error), "{}", app.api.tail());
     // Nonsense of one kind alone would prove little.
     for status in [200, 202, 400, 401, 404, 405, 413, 415, 422] {
         assert!(answers.get(&status).is_some_and(|count| *count > 10), "seed {seed}: {answers:?}");

@@ -135,8 +135,16 @@ async fn every_kind_of_problem_happens_and_is_documented() {
         [hurried.get("/v1/services").await, hurried.get("/v1/services").await, hurried.get("/v1/services").await];
     see(answers.iter().find(|answer| answer.status == 429).expect("three at once where one a second may"));
 
-    // Downloads have tests of their own, with a worker.
-    seen.insert(("range-not-satisfiable".to_owned(), 416));
+    // These have tests of their own: downloads with a worker, users of the platform with its service.
+    for (name, status) in [
+        ("range-not-satisfiable", 416),
+        ("not-configured", 501),
+        ("upstream-unknown", 502),
+        ("upstream-refused", 502),
+        ("upstream-unavailable", 503),
+    ] {
+        seen.insert((name.to_owned(), status));
+    }
     assert_eq!(seen, documented());
 }
 
@@ -167,6 +175,7 @@ fn coded() -> BTreeSet<(String, u16)> {
             "TOO_MANY_REQUESTS" => 429,
             "REQUEST_HEADER_FIELDS_TOO_LARGE" => 431,
             "INTERNAL_SERVER_ERROR" => 500,
+            "NOT_IMPLEMENTED" => 501,
             "BAD_GATEWAY" => 502,
             "SERVICE_UNAVAILABLE" => 503,
             "GATEWAY_TIMEOUT" => 504,

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use shared::{db::admins, id::AdminId};
 
-use super::{a_super_is_left, missing};
+use super::{Admin, a_super_is_left, missing};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
 
 /// Deletes an admin, with roles, sessions and tokens.
@@ -19,6 +19,8 @@ pub async fn handle(call: Call, Path(id): Path<AdminId>) -> Result<StatusCode, A
     let mut tx = call.begin().await?;
     admins::lock_supers(&mut tx).await?;
     let row = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
+    let grants = admins::grants(&mut tx, &[id]).await?;
+    call.check_match(&Admin::from((row.clone(), grants)))?;
     admins::delete(&mut tx, id).await?;
     a_super_is_left(&mut tx).await?;
     call.commit(tx, Change::new(permission, id, None, json!({ "name": row.name }))).await?;

@@ -1,6 +1,6 @@
 //! `PATCH /v1/admins/{id}`: another name, or disabled and enabled again.
 
-use axum::Json as Answer;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
@@ -14,6 +14,7 @@ use crate::{
     audit::Change,
     call::Call,
     error::{ApiError, OnConstraint},
+    etag,
     extract::{Json, Path},
     merge::Merge,
     rbac::Permission,
@@ -36,20 +37,17 @@ pub struct UpdateAdmin {
     request_body = UpdateAdmin,
     responses((status = 200, body = Admin), (status = 409, description = "the name is taken, or it is the last super who can log in")),
 )]
-pub async fn handle(
-    call: Call,
-    Path(id): Path<AdminId>,
-    Json(body): Json<UpdateAdmin>,
-) -> Result<Answer<Admin>, ApiError> {
+pub async fn handle(call: Call, Path(id): Path<AdminId>, Json(body): Json<UpdateAdmin>) -> Result<Response, ApiError> {
     let permission = Permission::AdminUpdate;
     call.authorize(permission, None)?;
     call.person()?;
     let (name, disabled) = (body.name.new_value(), body.disabled.new_value().copied());
     let mut tx = call.begin().await?;
-    if disabled == Some(true) {
-        admins::lock_supers(&mut tx).await?;
-    }
+    // One change of an admin at a time: of who can log in, and of what the caller has seen.
+    admins::lock_supers(&mut tx).await?;
     let before = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
+    let grants = admins::grants(&mut tx, &[id]).await?;
+    call.check_match(&Admin::from((before.clone(), grants)))?;
     admins::update(&mut tx, id, name, disabled).await.on_constraint("admins_name_key", taken)?;
     if disabled == Some(true) {
         sessions::revoke_all(&mut tx, id).await?;
@@ -64,5 +62,5 @@ pub async fn handle(
         "disabled_before": before.disabled_at.is_some(),
     });
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
-    Ok(Answer((row, grants).into()))
+    etag::changed(&Admin::from((row, grants)))
 }
