@@ -157,6 +157,7 @@ impl Parts {
         routes::targets::delete::handle,
         routes::targets::probe::handle,
         routes::targets::backups::handle,
+        routes::targets::import::handle,
         routes::saves::list::handle,
         routes::saves::report::handle,
         routes::saves::get::handle,

@@ -32,8 +32,12 @@ refusals! {
         "it is not there, or the caller may not know of it";
     409 "Conflict" "conflict" "Conflict" "a service of that name exists already":
         "name taken, still referred to, in use, wrong state, too late";
+    412 "PreconditionFailed" "precondition-failed" "Changed meanwhile" "it is not as it was when you read it: read it again, and decide anew":
+        "it is not as `If-Match` says";
     413 "PayloadTooLarge" "payload-too-large" "Body too large" "the body is larger than this service reads":
         "the body is over the limit: 64 KiB unless configured otherwise";
+    414 "UriTooLong" "uri-too-long" "Address too long" "the path and query are longer than 8192 bytes":
+        "path and query are over 8 KiB";
     415 "UnsupportedMediaType" "unsupported-media-type" "Unsupported media type" "the body must be application/json":
         "the body is not `application/json`";
     416 "RangeNotSatisfiable" "range-not-satisfiable" "Range not satisfiable" "the range begins after the end":
@@ -42,6 +46,8 @@ refusals! {
         "a member or parameter is missing, unknown or of no use: `errors` says which";
     429 "TooManyRequests" "too-many-requests" "Too many requests" "too many failed logins: wait":
         "too much was asked: `Retry-After` says when to come again";
+    431 "HeadersTooLarge" "headers-too-large" "Headers too large" "there are more than 64 header lines or 16384 bytes of them":
+        "more than 64 header lines, or over 16 KiB of them";
     500 "Internal" "internal" "Internal error" "something went wrong on our side":
         "never with the cause, which is in the log under the request's id";
     501 "NotConfigured" "not-configured" "Not configured" "this installation does not offer it: platform.url is not configured":
@@ -108,6 +114,20 @@ const HEADERS: &[(&str, &str, &str, &str)] = &[
         "`lower` where counting stopped, so that there are as many or more. Absent where the count is exact.",
     ),
     ("retry-after", "RetryAfter", "integer", "Seconds to wait."),
+    ("etag", "ETag", "string", "A digest of the very bytes: for `If-Match` and `If-None-Match`."),
+    (
+        "idempotency-replayed",
+        "Replayed",
+        "string",
+        "`true` where the answer was given before, under the same `Idempotency-Key`.",
+    ),
+    (
+        "ratelimit-policy",
+        "RateLimitPolicy",
+        "string",
+        "What may be asked for, per address, admin and day (draft-ietf-httpapi-ratelimit-headers-10).",
+    ),
+    ("ratelimit", "RateLimit", "string", "What is left of it."),
     ("www-authenticate", "WwwAuthenticate", "string", "`Bearer`."),
 ];
 
@@ -132,6 +152,21 @@ pub(super) fn components() -> Value {
                 "name": "x-request-id", "in": "header", "required": false,
                 "description": "An id of the caller's own for the request: it comes back, and stands in the log and the audit.",
                 "schema": { "type": "string", "pattern": "^[A-Za-z0-9._-]{8,64}$" },
+            },
+            "IdempotencyKey": {
+                "name": "idempotency-key", "in": "header", "required": false,
+                "description": "Best a fresh UUID: under one key the same request is done once within 24 hours, however often it is sent.",
+                "schema": { "type": "string", "pattern": "^[!-~]{1,255}$" },
+            },
+            "IfMatch": {
+                "name": "if-match", "in": "header", "required": false,
+                "description": "The `ETag` that was read: what has changed since is left alone (412).",
+                "schema": { "type": "string" },
+            },
+            "IfNoneMatch": {
+                "name": "if-none-match", "in": "header", "required": false,
+                "description": "The `ETag` that is known: 304 while it is still that.",
+                "schema": { "type": "string" },
             },
         },
         "responses": responses,

@@ -23,6 +23,13 @@ const OPEN: &[&str] =
 const UNGUARDED: &[&str] =
     &["auth_me", "services_list", "targets_list", "saves_list", "saves_report", "jobs_list", "events_list"];
 
+/// Things that have versions, by the route's first segment.
+const VERSIONED: &[&str] = &["services", "servers", "credentials", "targets", "saves", "admins"];
+
+/// What creates or enqueues and keeps no answer under a key: a secret that is shown once, bytes that are streamed, what another
+/// service is asked for under a key of its own, what can be repeated anyway.
+const KEYLESS: &[&str] = &["tokens_create", "targets_import", "platform_users_create", "jobs_cancel"];
+
 /// What `{id}` names, by the route's first segment.
 const IDS: &[(&str, &str)] = &[
     ("services", "ServiceId"),
@@ -54,7 +61,17 @@ pub(super) fn complete(operation: &mut Map<String, Value>, route: &Route, schema
     if let Some(body) = operation.get_mut("requestBody") {
         request(body, route, schemas);
     }
-    let mut expected: Vec<u16> = vec![500, 504];
+    let is_single = route.path.ends_with("/{id}") && route.path.matches('/').count() == 3;
+    let is_versioned = is_single && VERSIONED.contains(&route.path.split('/').nth(2).unwrap_or_default());
+    let changes = ["patch", "delete"].contains(&route.method);
+    let mut expected: Vec<u16> = vec![414, 431, 500, 504];
+    if route.path.starts_with("/v1/") {
+        expected.push(429);
+    }
+    if is_versioned {
+        expected.push(400);
+        expected.extend(changes.then_some(412));
+    }
     if !["health_live", "docs_document", "docs_page", "docs_asset"].contains(&id.as_str()) {
         expected.push(503);
     }
@@ -73,6 +90,22 @@ pub(super) fn complete(operation: &mut Map<String, Value>, route: &Route, schema
     if operation.contains_key("requestBody") {
         expected.extend([400, 413, 415]);
     }
+    let known =
+        |responses: &Map<String, Value>, codes: [&str; 2]| codes.iter().any(|code| responses.contains_key(*code));
+    let responses_of = operation.get("responses").and_then(Value::as_object).cloned().unwrap_or_default();
+    let takes_key = route.method == "post" && known(&responses_of, ["201", "202"]) && !KEYLESS.contains(&id.as_str());
+    let mut shared_parameters = Vec::new();
+    if takes_key {
+        shared_parameters.push("IdempotencyKey");
+        expected.push(400);
+    }
+    if is_versioned {
+        shared_parameters.push(if changes { "IfMatch" } else { "IfNoneMatch" });
+    }
+    let mut parameters = parameters;
+    for name in shared_parameters {
+        parameters.push(json!({ "$ref": format!("#/components/parameters/{name}") }));
+    }
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     if let Some(responses) = responses.as_object_mut() {
         for status in expected {
@@ -81,8 +114,17 @@ pub(super) fn complete(operation: &mut Map<String, Value>, route: &Route, schema
                 responses.entry(status.to_string()).or_insert_with(|| refusal.shared());
             }
         }
+        if is_versioned && !changes {
+            responses.entry("304").or_insert_with(|| json!({ "description": "it is what `If-None-Match` says" }));
+        }
+        let told = Told {
+            is_page,
+            // The answer to a change of a save is not what is shown of it.
+            has_tag: is_versioned && route.method != "delete" && id != "saves_update",
+            takes_key,
+        };
         for (status, response) in responses.iter_mut() {
-            answer(status, response, &id, is_page, schemas);
+            answer(status, response, &id, told, schemas);
         }
     }
     operation.insert("parameters".to_owned(), parameters.into());
@@ -91,6 +133,14 @@ pub(super) fn complete(operation: &mut Map<String, Value>, route: &Route, schema
     if is_open {
         operation.insert("security".to_owned(), json!([]));
     }
+}
+
+/// What the headers of an operation's answers tell.
+#[derive(Clone, Copy)]
+struct Told {
+    is_page: bool,
+    has_tag: bool,
+    takes_key: bool,
 }
 
 /// Those of the path first, then what the annotation names, then what every operation takes.
@@ -138,18 +188,19 @@ fn not_null(schema: &mut Value) {
 /// A body is needed; one that changes something may come as a merge patch.
 fn request(body: &mut Value, route: &Route, schemas: &Value) {
     body["required"] = true.into();
-    let content = &mut body["content"]["application/json"];
-    if content.get("example").is_none() {
-        content["example"] = example::of(&content["schema"], schemas);
+    for content in body.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        if content.get("example").is_none() {
+            content["example"] = example::of(&content["schema"], schemas);
+        }
     }
     if route.method == "patch" {
-        let content = content.clone();
+        let content = body["content"]["application/json"].clone();
         body["content"]["application/merge-patch+json"] = content;
     }
 }
 
 /// Headers and an example for an answer; what a refusal looks like, where the annotation says only when it comes.
-fn answer(status: &str, response: &mut Value, id: &str, is_page: bool, schemas: &Value) {
+fn answer(status: &str, response: &mut Value, id: &str, told: Told, schemas: &Value) {
     if response.get("$ref").is_some() {
         return;
     }
@@ -170,8 +221,17 @@ fn answer(status: &str, response: &mut Value, id: &str, is_page: bool, schemas: 
     if (code == 201 && id != "platform_users_create") || (code == 202 && id != "jobs_cancel") {
         names.push("location");
     }
-    if is_page {
+    if told.is_page {
         names.extend(["link", "x-total-count", "x-total-count-bound"]);
+    }
+    if told.has_tag && [200, 304].contains(&code) {
+        names.push("etag");
+    }
+    if told.takes_key && code < 300 {
+        names.push("idempotency-replayed");
+    }
+    if !OPEN.contains(&id) {
+        names.extend(["ratelimit-policy", "ratelimit"]);
     }
     let mut all = headers(&names);
     if let Some(own) = response["headers"].as_object_mut() {

@@ -193,6 +193,18 @@ async fn what_the_api_answers_is_as_described() {
     api.get(&format!("/v1/tokens/{token}"), 200).await;
     api.delete(&format!("/v1/tokens/{token}"), 204).await;
     api.get("/v1/config", 200).await;
+    // Admins and their roles; the platform has no service here.
+    let admin = json!({ "name": "ann", "password": "a long walk in the rain" });
+    let admin = name(&api.post("/v1/admins", admin, 201).await);
+    api.get("/v1/admins", 200).await;
+    api.get(&format!("/v1/admins/{admin}"), 200).await;
+    api.post(&format!("/v1/admins/{admin}/roles"), json!({ "role": "viewer" }), 200).await;
+    api.get(&format!("/v1/admins/{admin}/roles"), 200).await;
+    api.delete(&format!("/v1/admins/{admin}/roles/viewer"), 204).await;
+    api.patch(&format!("/v1/admins/{admin}"), json!({ "disabled": true }), 200).await;
+    api.post(&format!("/v1/admins/{admin}/password"), json!({ "password": "another walk in the snow" }), 204).await;
+    api.delete(&format!("/v1/admins/{admin}"), 204).await;
+    api.post("/v1/platform-users", json!({ "user_name": "bob", "email": "bob@example.org" }), 501).await;
     // What is registered.
     let service = name(&api.post("/v1/services", json!({ "name": "items" }), 201).await);
     let server = json!({ "name": "pg", "engine": "postgres", "host": stack::setting("TARGET_HOST"),
@@ -277,7 +289,10 @@ async fn what_the_api_answers_is_as_described() {
         ("post", "/v1/saves/{id}/copies"),
         ("post", "/v1/jobs/{id}/cancel"),
         ("post", "/v1/jobs/{id}/undo"),
+        ("post", "/v1/platform-users"),
     ];
     // A target with saves stays; bytes are no JSON.
-    api.conclude(&refused, &[("delete", "/v1/targets/{id}"), ("get", "/v1/saves/{id}/content")]);
+    let elsewhere =
+        [("delete", "/v1/targets/{id}"), ("get", "/v1/saves/{id}/content"), ("post", "/v1/targets/{id}/import")];
+    api.conclude(&refused, &elsewhere);
 }

@@ -45,7 +45,11 @@ pub struct ContentQuery {
 /// A worker sends them; a part is asked for by `Range`.
 #[utoipa::path(
     get, path = "/v1/saves/{id}/content",
-    params(ContentQuery),
+    params(
+        ContentQuery,
+        ("range" = Option<String>, Header, description = "One range of bytes, as `bytes=0-1023`."),
+        ("if-range" = Option<String>, Header, description = "The `ETag` that the range is of; else all is sent."),
+    ),
     responses(
             (status = 200, body = String, content_type = "application/octet-stream"),
             (status = 206, body = String, content_type = "application/octet-stream", description = "the part that `Range` asks for"),

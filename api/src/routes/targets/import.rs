@@ -20,7 +20,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
     db::{
@@ -36,14 +36,39 @@ use shared::{
 /// How long the end of a job is waited for whose worker gave no answer: longer than a lease.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ImportQuery {
     /// Text for people, at most 500 characters.
     #[serde(default)]
+    #[param(required = false, max_length = 500)]
     note: String,
 }
 
+/// What a dump has become.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Imported {
+    job: Job,
+    save: Save,
+}
+
+/// Makes a save of a dump that the caller brings.
+///
+/// The body is a custom-format archive of pg_dump or an archive of mongodump, packed with gzip or zstd where `Content-Encoding` or its
+/// first bytes say so. The answer comes when it is a save; restoring that asks for `trust`.
+#[utoipa::path(
+    post, path = "/v1/targets/{id}/import",
+    params(
+        ImportQuery,
+        ("content-encoding" = Option<String>, Header, description = "`gzip`, `zstd` or `identity`."),
+    ),
+    request_body(content = String, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, body = Imported),
+        (status = 409, description = "another job has the target, or the import was cancelled"),
+    ),
+)]
 pub async fn handle(
     call: Call<ImportQuery>,
     Path(id): Path<TargetId>,
@@ -163,7 +188,7 @@ async fn answer(call: &Call<ImportQuery>, job: Box<JobRow>) -> Result<Response, 
     }
     let save = job.save_id.ok_or_else(|| ApiError::Internal("an import without a save".into()))?;
     let row = saves::get(&mut *call.conn().await?, save).await?.ok_or(ApiError::NotFound("save"))?;
-    let body = json!({ "job": Job::from(*job), "save": Save::from(row) });
+    let body = Imported { job: Job::from(*job), save: Save::from(row) };
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/saves/{save}"))], Json(body)).into_response())
 }
 
