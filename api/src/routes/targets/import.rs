@@ -55,7 +55,7 @@ pub struct Imported {
 
 /// Makes a save of a dump that the caller brings.
 ///
-/// The body is a custom-format archive of pg_dump or an archive of mongodump, packed with gzip or zstd where `Content-Encoding` or its
+/// The body is a custom-format archive of `pg_dump` or an archive of `mongodump`, packed with gzip or zstd where `Content-Encoding` or its
 /// first bytes say so. The answer comes when it is a save; restoring that asks for `trust`.
 #[utoipa::path(
     post, path = "/v1/targets/{id}/import",
