@@ -88,6 +88,7 @@ pub const NEEDS: &[(&str, &str, Needs)] = &[
     ("delete", "/v1/targets/{id}", Of(&[TargetDelete])),
     ("post", "/v1/targets/{id}/probe", Of(&[TargetProbe])),
     ("post", "/v1/targets/{id}/backups", Of(&[BackupCreate])),
+    ("post", "/v1/targets/{id}/import", Of(&[SaveImport])),
     ("get", "/v1/saves", Of(&[SaveRead])),
     ("get", "/v1/saves/report", Of(&[SaveRead])),
     ("get", "/v1/saves/{id}", Of(&[SaveRead])),
