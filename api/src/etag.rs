@@ -124,10 +124,10 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError
 mod tests {
     use super::*;
 
-    fn of(name: HeaderName, values: &[&str]) -> Result<Conditions, ApiError> {
+    fn of(name: &HeaderName, values: &[&str]) -> Result<Conditions, ApiError> {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, HeaderValue::from_str(value).unwrap());
+            headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         Conditions::of(&headers)
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_change_needs_the_very_tag() {
         let mine = tag(&bytes(&"thing").unwrap());
-        let check = |values: &[&str]| of(header::IF_MATCH, values).and_then(|conditions| conditions.check(&"thing"));
+        let check = |values: &[&str]| of(&header::IF_MATCH, values).and_then(|conditions| conditions.check(&"thing"));
         let both = format!("W/\"x\" , {mine}");
         for good in [&[] as &[&str], &["*"], &[&mine], &["\"a,b\"", &mine], &[&both]] {
             assert!(check(good).is_ok(), "{good:?}");
@@ -158,7 +158,7 @@ mod tests {
             ("\"x\"", 200),
             (&format!("\"x\",{mine}"), 304),
         ] {
-            let answer = of(header::IF_NONE_MATCH, &[value]).unwrap().answer(&"thing").unwrap();
+            let answer = of(&header::IF_NONE_MATCH, &[value]).unwrap().answer(&"thing").unwrap();
             assert_eq!(answer.status(), status, "{value}");
             assert_eq!(answer.headers()[header::ETAG], mine, "{value}");
         }

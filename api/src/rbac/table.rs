@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use shared::admin::Role;
 
-#[expect(clippy::enum_glob_use, reason = "a table of nothing else")]
+#[cfg_attr(not(test), expect(clippy::enum_glob_use, reason = "a table of nothing else"))]
 use super::Permission::{self, *};
 use crate::routes::ROUTES;
 
