@@ -119,7 +119,8 @@ async fn a_page_of_saves_reads_little_more_than_it_shows() {
         ([none, none, none, "'available'", none, none, none, none], 50),
         ([none, none, none, "'failed'", none, none, none, none], 50),
         ([none, none, none, "'deleting'", none, none, none, none], 50),
-        ([none, service, none, "'available'", none, none, none, none], 50),
+        // By either index: one leaves out the few that failed.
+        ([none, service, none, "'available'", none, none, none, none], 60),
         ([none, service, none, "'failed'", none, none, none, none], 50),
         ([none, service, target, "'failed'", none, none, none, none], 50),
         ([none, none, none, none, "true", none, none, none], 60),
@@ -178,6 +179,9 @@ async fn what_is_rare_in_the_audit_log_is_found_without_reading_it() {
     )
     .await;
     let none = "NULL";
+    // A constant, as a bound parameter is: PostgreSQL does not look into `now()` while it plans.
+    let ago = |seconds: u32| format!("SELECT quote_literal(now() - interval '{seconds} s') || '::timestamptz'");
+    let (early, late) = (app.value::<String>(&ago(39900)).await, app.value::<String>(&ago(100)).await);
     let filters: [([&str; 9], u64); 7] = [
         ([none, none, "'00000000-0000-7000-8000-000000000000'", none, none, none, none, none, none], 100),
         ([none, none, none, "'save.delete'", none, none, none, none, none], 200),
@@ -185,8 +189,8 @@ async fn what_is_rare_in_the_audit_log_is_found_without_reading_it() {
         ([none, none, none, none, none, none, "'denied'", none, none], 400),
         (["'{00000000-0000-7000-8000-000000000001}'", none, none, none, none, none, none, none, none], 10),
         // The oldest hundred seconds; ids within 1,000 of them are looked at.
-        ([none, none, none, none, none, none, none, none, "(now() - interval '39900 s')"], 2500),
-        ([none, none, none, none, none, none, none, "(now() - interval '100 s')", none], 2500),
+        ([none, none, none, none, none, none, none, none, &early], 2500),
+        ([none, none, none, none, none, none, none, &late, none], 2500),
     ];
     for (filter, most) in filters {
         let parameters: Vec<&str> = filter.into_iter().chain([none, none, "25", "0", "false", "10001"]).collect();

@@ -392,7 +392,7 @@ async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_aud
                     continue;
                 }
                 (403 | 404, _) => vec!["denied"],
-                (409 | 422 | 501, _) => vec!["failed"],
+                (409 | 422 | 501, _) | (503, "post") => vec!["failed"],
                 // What leaves with everything in it is worth knowing of.
                 (_, "get") if route == "/v1/audit/export" => vec!["allowed"],
                 (_, "get") => vec![],

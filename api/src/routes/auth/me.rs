@@ -23,12 +23,12 @@ pub struct Me {
     /// Null where a person calls.
     api_token: Option<TokenRef>,
     /// Of an API token what its scope leaves of its owner's.
-    roles: Vec<Granted>,
+    roles: Vec<OwnRole>,
 }
 
 /// A role, globally or for one service.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Granted {
+struct OwnRole {
     role: Role,
     /// Null: global.
     service_id: Option<ServiceId>,
@@ -38,7 +38,7 @@ struct Granted {
 #[utoipa::path(get, path = "/v1/auth/me", responses((status = 200, body = Me)))]
 pub async fn handle(call: Call) -> Json<Me> {
     let who = call.who;
-    let roles = who.roles.into_iter().map(|(role, service_id)| Granted { role, service_id }).collect();
+    let roles = who.roles.into_iter().map(|(role, service_id)| OwnRole { role, service_id }).collect();
     let (session_id, api_token) = match who.means {
         Means::Session(id) => (Some(id), None),
         Means::ApiToken(token) => (None, Some(token)),
