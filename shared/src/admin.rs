@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn one_password_has_one_form() {
-        assert_eq!(prepared("caf\u{e9} no\u{a0}space"), prepared("cafe\u{301} no space"));
+        assert_eq!(prepared("na\u{ef}ve no\u{a0}space"), prepared("nai\u{308}ve no space"));
         assert_eq!(prepared("plain ASCII"), "plain ASCII");
-        assert_eq!(prepared("\u{1f600} caf\u{e9}"), "\u{1f600} caf\u{e9}", "what cannot be prepared stays");
+        assert_eq!(prepared("\u{1f600} na\u{ef}ve"), "\u{1f600} na\u{ef}ve", "what cannot be prepared stays");
     }
 }
