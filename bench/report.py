@@ -240,7 +240,7 @@ The client of those jobs had its `202` after {statistics.median(accepted):.0f} m
     if "memory_large" not in found:
         text.append("The 5 GB dump was not part of this run: `PARTS=large`.\n")
     text.append("## Against PostgreSQL's own tools\n\nRatios are min / median / max over the rounds, each against the floor of its own round; "
-                "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database.\n")
+                "the rest are medians.\nFloors: `pg_dump -Fc -Z0 > /dev/null`, and `pg_restore -j1` of such a dump from a file into a new database; of MongoDB\none cursor after the other reading raw batches, and one writer inserting them.\n")
     text.append(table(HEADINGS, comparisons(found)))
     for key, name in (("disk", "a backup to the file store"), ("sealed", "a backup to the encrypted file store"), ("grid", "a backup to GridFS"), ("restore", "a restore"),
                       ("mongo_dump", "a backup of MongoDB"), ("mongo_restore", "a restore of MongoDB")):
