@@ -1,0 +1,3 @@
+//! Statistics: how it went, over time.
+
+pub mod list;
