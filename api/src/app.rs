@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{
         admin_id::AdminIds,
+        known::Known,
         password::{PasswordError, Passwords},
         token::Tokens,
     },
@@ -84,6 +85,7 @@ impl App {
             pool: pool.clone(),
             tokens: Tokens::new(&config.auth, config.http.mode),
             passwords: Passwords::new()?,
+            known: Known::default(),
             admin_ids: admin_ids.clone(),
             seal_to: Arc::new(public_key.clone()),
             http: Arc::new(config.http.clone()),

@@ -1,18 +1,25 @@
 //! Who calls: the access token, the session behind it, the roles; or a program's API token. Checked on each request, so that a
-//! logout, a disabled admin or a changed role acts at once.
+//! logout, a disabled admin or a changed role acts at once; of reads by people once a second ([`known`]).
 
 pub mod admin_id;
 pub mod api_token;
+pub mod known;
 pub mod opaque;
 pub mod password;
 pub mod refresh;
 pub mod token;
 
+use std::{sync::Arc, time::Instant};
+
 use api_token::TokenRef;
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{Method, request::Parts},
+};
+use chrono::Utc;
 use shared::{
     admin::Role,
-    db::{admins, sessions},
+    db::sessions::{self, LiveSession},
     id::{AdminId, ServiceId, SessionId},
 };
 
@@ -57,30 +64,41 @@ impl FromRequestParts<AppState> for Identity {
         if text.starts_with(opaque::Kind::Api.prefix()) {
             api_token::identify(state, &context, text).await
         } else {
-            person(state, &context, text).await
+            person(state, &context, text, &parts.method).await
         }
     }
 }
 
 /// The admin of an access token. In prod the call is answered with a new one.
-async fn person(state: &AppState, context: &Context, text: &str) -> Result<Identity, ApiError> {
-    let now = chrono::Utc::now().timestamp();
+async fn person(state: &AppState, context: &Context, text: &str, method: &Method) -> Result<Identity, ApiError> {
+    let time = Utc::now();
+    let now = time.timestamp();
     let claims = state.tokens.verify(text, now).map_err(|_| ApiError::Unauthorized)?;
-    let mut conn = state.pool.acquire().await?;
-    let session = sessions::live(&mut conn, claims.sid).await?.ok_or(ApiError::Unauthorized)?;
+    let known = method.is_safe().then(|| state.known.get(claims.sid, Instant::now(), time)).flatten();
+    let session = match known {
+        Some(session) => session,
+        None => look_up(state, claims.sid).await?,
+    };
     if session.admin_id != claims.sub || session.token_version != claims.ver {
         return Err(ApiError::Unauthorized);
     }
-    let roles = admins::roles(&mut conn, claims.sub).await?;
-    drop(conn);
     context.identified(claims.sub, &session.admin_name);
     if state.tokens.renews() {
         let subject = token::Subject { admin: claims.sub, session: claims.sid, version: claims.ver };
         let (renewed, _) = state.tokens.issue(subject, now, session.expires_at.timestamp())?;
         context.renew(renewed);
     }
-    let roles = roles.into_iter().map(|row| (row.role, row.service_id)).collect();
-    Ok(Identity { admin_id: claims.sub, name: session.admin_name, means: Means::Session(claims.sid), roles })
+    let roles = session.roles.iter().map(|row| (row.role, row.service_id)).collect();
+    Ok(Identity { admin_id: claims.sub, name: session.admin_name.clone(), means: Means::Session(claims.sid), roles })
+}
+
+/// The session as it is now.
+async fn look_up(state: &AppState, id: SessionId) -> Result<Arc<LiveSession>, ApiError> {
+    let asked = Instant::now();
+    let mut conn = state.pool.acquire().await?;
+    let session = Arc::new(sessions::live(&mut conn, id).await?.ok_or(ApiError::Unauthorized)?);
+    state.known.put(id, session.clone(), asked);
+    Ok(session)
 }
 
 /// The token, from exactly one header.

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     db::quota,
     enqueue::{Asked, Enqueued},
-    id::{JobId, ServiceId, SessionId},
+    id::{ServiceId, SessionId},
 };
 use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
 
@@ -154,7 +154,7 @@ impl<Q> Call<Q> {
         reply: Option<&Reply>,
     ) -> Result<(), ApiError> {
         let jobs = self.enqueued.take();
-        self.charge(&mut tx, &jobs).await?;
+        self.charge(&mut tx, i32::try_from(jobs.len()).unwrap_or(i32::MAX)).await?;
         if let Some(key) = self.open_key() {
             key.keep(&mut tx, self.who.admin_id, reply, &jobs).await?;
         }
@@ -169,9 +169,9 @@ impl<Q> Call<Q> {
         self.key.as_ref().filter(|_| !self.settled.load(Ordering::Relaxed))
     }
 
-    /// Takes jobs from the caller's quota of the day.
-    async fn charge(&self, tx: &mut PgConnection, jobs: &[JobId]) -> Result<(), ApiError> {
-        let count = i32::try_from(jobs.len()).unwrap_or(i32::MAX);
+    /// Takes so many jobs from the caller's quota of the day. What is enqueued for the call is counted by itself; this is for
+    /// what a worker will enqueue on the caller's behalf.
+    pub async fn charge(&self, tx: &mut PgConnection, count: i32) -> Result<(), ApiError> {
         if count == 0 {
             return Ok(());
         }

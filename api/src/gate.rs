@@ -35,6 +35,8 @@ use crate::{
 /// Routes whose requests last as long as bytes flow.
 const TRANSFERS: [&str; 2] = ["/v1/saves/{id}/content", "/v1/targets/{id}/import"];
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+/// What changes who may do what.
+const IDENTITIES: [&str; 2] = ["/v1/auth", "/v1/admins"];
 /// What is asked by who watches over the process, and never refused for being asked often.
 const UNCOUNTED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
@@ -185,6 +187,7 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
     // How long these may take is for their own handlers to say: bytes flow.
     let is_transfer = asked.route.as_deref().is_some_and(|route| TRANSFERS.contains(&route));
     let limit = if is_transfer { FOR_EVER } else { limit };
+    let is_change = !asked.method.is_safe() && IDENTITIES.iter().any(|prefix| asked.path.starts_with(prefix));
     let work = async {
         match admitted {
             Ok(()) => next.run(request).await,
@@ -198,6 +201,9 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
             Ok(Err(_)) => ApiError::Internal("a handler panicked".into()).into_response(),
             Err(_) => ApiError::Timeout.into_response(),
         };
+        if is_change {
+            state.known.forget();
+        }
         audit::refused(&state, &context, asked, response.status()).await;
         response
     }

@@ -12,7 +12,7 @@ use shared::{
         idempotency::{self, Answer, Claim, Key},
         jobs,
     },
-    id::{AdminId, JobId},
+    id::{AdminId, GroupId, JobId},
 };
 use sqlx::PgConnection;
 
@@ -21,7 +21,10 @@ use crate::{
     error::ApiError,
     extract,
     rbac::{self, Permission},
-    routes::jobs::{Job, WaitQuery, wait_for},
+    routes::{
+        groups,
+        jobs::{Job, WaitQuery, wait_for},
+    },
     state::AppState,
 };
 
@@ -145,7 +148,8 @@ impl Reply {
 }
 
 /// The answer to a request that was done before. A job is shown as it is by now, after waiting for its end where that is
-/// asked for, and only to who may still see it; everything else as it was shown then, to the same admin.
+/// asked for, and only to who may still see it; everything else as it was shown then, to the same admin, and of a group after
+/// waiting for its end.
 pub async fn replay(state: &AppState, who: &Identity, uri: &Uri, answer: Answer) -> Result<Reply, ApiError> {
     match answer {
         Answer::Job(id) => {
@@ -157,10 +161,19 @@ pub async fn replay(state: &AppState, who: &Identity, uri: &Uri, answer: Answer)
             Ok(Reply { status: StatusCode::ACCEPTED, location: Some(format!("/v1/jobs/{id}")), body, replayed: true })
         }
         Answer::Text { status, location, body } => {
+            if let Some(group) = location.as_deref().and_then(group_at) {
+                let wait = extract::query::<WaitQuery>(uri).and_then(|query| query.wait(state))?;
+                groups::wait_for(state, group, wait).await?;
+            }
             let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
             Ok(Reply { status: status.unwrap_or(StatusCode::OK), location, body, replayed: true })
         }
     }
+}
+
+/// The group that is followed there, if one is.
+fn group_at(location: &str) -> Option<GroupId> {
+    location.strip_prefix("/v1/groups/")?.parse().ok()
 }
 
 impl IntoResponse for Reply {

@@ -40,6 +40,8 @@ permissions! {
     ServiceCreate "service.create" of service: Admin,
     ServiceUpdate "service.update" of service: Admin,
     ServiceDelete "service.delete" of service: Admin,
+    // It ties the service to a host and a credential, which belong to all.
+    BrokerUpdate "broker.update" of service: Admin,
     ServerRead "server.read" of server: Viewer,
     ServerCreate "server.create" of server: Admin,
     ServerUpdate "server.update" of server: Admin,
@@ -57,6 +59,10 @@ permissions! {
     TargetDelete "target.delete" of target: Admin,
     // Foreign bytes become what a restore may take.
     SaveImport "save.import" of target: Admin,
+    // Foreign SQL is run, with all that the restore credential may do on the server.
+    TargetImportSql "target.import_sql" of target: Super,
+    // Everything in it goes.
+    TargetWipe "target.wipe" of target: Admin,
     TargetProbe "target.probe" of target: Operator,
     BackupCreate "backup.create" of target: Operator,
     SaveRead "save.read" of save: Viewer,
@@ -69,10 +75,25 @@ permissions! {
     SaveDelete "save.delete" of save: Admin,
     // All that the service has leaves the house with it.
     SaveDownload "save.download" of save: Admin,
+    ScheduleRead "schedule.read" of schedule: Viewer,
+    ScheduleCreate "schedule.create" of schedule: Admin,
+    ScheduleUpdate "schedule.update" of schedule: Admin,
+    ScheduleDelete "schedule.delete" of schedule: Admin,
+    ScheduleRun "schedule.run" of schedule: Operator,
+    // What it finds on a server becomes targets, with a credential: as making one by hand, it asks for the role globally.
+    ScheduleDiscover "schedule.discover" of schedule: Admin,
+    // A data set crosses services, so all of these ask for the role globally.
+    DataSetRead "data_set.read" of data_set: Viewer,
+    DataSetCreate "data_set.create" of data_set: Operator,
+    DataSetDelete "data_set.delete" of data_set: Admin,
+    // Every database of it is replaced.
+    DataSetRestore "data_set.restore" of data_set: Admin,
     // It goes through the stores, which belong to all services: global.
     GcRun "gc.run" of job: Admin,
     // What is there is replaced: more than an operator's work (guarantees D2).
     SaveReplace "save.replace" of save: Admin,
+    // What was found to be of no use, or called so.
+    SaveRestoreInvalid "save.restore_invalid" of save: Admin,
     // What nobody known here has signed may be anybody's.
     SaveTrust "save.trust" of save: Super,
     JobRead "job.read" of job: Viewer,

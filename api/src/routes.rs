@@ -5,6 +5,8 @@ pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod credentials;
+pub mod data_set_restores;
+pub mod data_sets;
 pub mod docs;
 pub mod events;
 pub mod gc;
@@ -13,8 +15,10 @@ pub mod health;
 pub mod jobs;
 pub mod platform_users;
 pub mod saves;
+pub mod schedules;
 pub mod servers;
 pub mod services;
+pub mod stats;
 pub mod targets;
 pub mod tokens;
 
@@ -22,7 +26,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, patch, post},
+    routing::{delete, get, patch, post, put},
 };
 
 use crate::{cors, error::ApiError, gate, state::AppState};
@@ -74,6 +78,11 @@ routes! {
     patch  "/v1/services/{id}"           services::update;
     delete "/v1/services/{id}"           services::delete;
     post   "/v1/services/{id}/backups"   services::backups;
+    post   "/v1/services/{id}/wipe"      services::wipe;
+    get    "/v1/services/{id}/broker"    services::broker::get;
+    put    "/v1/services/{id}/broker"    services::broker::put;
+    delete "/v1/services/{id}/broker"    services::broker::delete;
+    get    "/v1/services/{id}/broker/definitions" services::broker::definitions;
     get    "/v1/servers"                 servers::list;
     post   "/v1/servers"                 servers::create;
     get    "/v1/servers/{id}"            servers::get;
@@ -92,6 +101,7 @@ routes! {
     post   "/v1/targets/{id}/probe"      targets::probe;
     post   "/v1/targets/{id}/backups"    targets::backups;
     post   "/v1/targets/{id}/import"     targets::import;
+    post   "/v1/targets/{id}/wipe"       targets::wipe;
     get    "/v1/saves"                   saves::list;
     get    "/v1/saves/report"            saves::report;
     get    "/v1/saves/{id}"              saves::get;
@@ -102,6 +112,27 @@ routes! {
     post   "/v1/saves/{id}/verify"       saves::verify;
     post   "/v1/saves/{id}/copies"       saves::copies;
     post   "/v1/saves/{id}/accept"       saves::accept;
+    get    "/v1/schedules"               schedules::list;
+    post   "/v1/schedules"               schedules::create;
+    get    "/v1/schedules/upcoming"      schedules::agenda;
+    get    "/v1/schedules/{id}"          schedules::get;
+    patch  "/v1/schedules/{id}"          schedules::update;
+    delete "/v1/schedules/{id}"          schedules::delete;
+    post   "/v1/schedules/{id}/pause"    schedules::pause;
+    post   "/v1/schedules/{id}/resume"   schedules::resume;
+    post   "/v1/schedules/{id}/run"      schedules::run;
+    get    "/v1/schedules/{id}/slots"    schedules::slots;
+    get    "/v1/schedules/{id}/upcoming" schedules::upcoming;
+    get    "/v1/schedules/{id}/retention" schedules::retention;
+    get    "/v1/data-sets"               data_sets::list;
+    post   "/v1/data-sets"               data_sets::create;
+    get    "/v1/data-sets/{id}"          data_sets::get;
+    delete "/v1/data-sets/{id}"          data_sets::delete;
+    post   "/v1/data-sets/{id}/restore"  data_sets::restore;
+    get    "/v1/data-set-restores"       data_set_restores::list;
+    get    "/v1/data-set-restores/{id}"  data_set_restores::get;
+    post   "/v1/data-set-restores/{id}/resume" data_set_restores::resume;
+    post   "/v1/data-set-restores/{id}/undo" data_set_restores::undo;
     post   "/v1/gc"                      gc::create;
     get    "/v1/jobs"                    jobs::list;
     get    "/v1/jobs/{id}"               jobs::get;
@@ -114,6 +145,7 @@ routes! {
     get    "/v1/events"                  events::list;
     get    "/v1/audit"                   audit::list;
     get    "/v1/audit/export"            audit::export;
+    get    "/v1/stats"                   stats::list;
     get    "/v1/config"                  config::get;
 }
 

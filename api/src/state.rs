@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{admin_id::AdminIds, password::Passwords, token::Tokens},
+    auth::{admin_id::AdminIds, known::Known, password::Passwords, token::Tokens},
     limits::{PerMinute, rate::Rates},
     platform::Platform,
     stream::Streams,
@@ -25,6 +25,8 @@ pub struct AppState {
     pub pool: PgPool,
     pub tokens: Tokens,
     pub passwords: Passwords,
+    /// Who was looked up just now.
+    pub known: Known,
     /// The second factor, where it is on.
     pub admin_ids: AdminIds,
     /// What credentials are sealed to. The private half is not here.

@@ -13,6 +13,7 @@ mod limits;
 mod platform;
 mod reader;
 mod require;
+mod scratch;
 mod secrets;
 mod source;
 mod stores;
@@ -32,6 +33,7 @@ pub use http::{Http, Mode, Network};
 pub use jobs::Jobs;
 pub use limits::{Limits, Rate};
 pub use platform::Platform;
+pub use scratch::{Scratch, ScratchServer, ScratchServers};
 pub use secrets::Secrets;
 pub use source::{DEFAULTS, Sources};
 pub use stores::{ReadBack, S3, Store, StoreKind, Stores};
@@ -87,6 +89,7 @@ pub struct Config {
     pub auth: Auth,
     pub secrets: Secrets,
     pub stores: Stores,
+    pub scratch: ScratchServers,
     pub jobs: Jobs,
     pub gc: Gc,
     pub transfer: Transfer,
@@ -108,6 +111,7 @@ impl Config {
             auth: Auth::read(&mut reader.section("auth")),
             secrets: Secrets::read(&mut reader.section("secrets")),
             stores: stores::read(&mut reader.section("stores")),
+            scratch: scratch::read(&mut reader.section("scratch")),
             jobs: Jobs::read(&mut reader.section("jobs")),
             gc: Gc::read(&mut reader.section("gc")),
             transfer: Transfer::read(&mut reader.section("transfer")),

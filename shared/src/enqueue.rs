@@ -1,31 +1,43 @@
 //! Asking for work: the rows of a job, the save it makes, its event and its hint, in the caller's one transaction.
 
+mod broker;
 mod copy;
+mod data_set;
 mod delete;
+mod discovered;
 mod gc;
 mod import;
 mod preflight;
 mod restore;
+mod retention;
+mod slot;
 mod verify;
+mod wipe;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::PgConnection;
 
 pub use self::{
+    broker::{definitions, purge},
     copy::copy,
+    data_set::{DATA_SET_PRIORITY, advance, restore_data_set, resume, undo_data_set},
     delete::{Deletion, delete},
+    discovered::discovered,
     gc::{GcRequest, gc},
     import::{ImportRequest, import},
     preflight::preflight,
     restore::{Place, Replace, RestoreRequest, expire, restore, undo},
-    verify::verify,
+    retention::{Retained, delete_unused, retain, retention, retention_plan},
+    slot::{Batch, Fired, fire, fire_now},
+    verify::{VerifyRequest, verify},
+    wipe::{WipeRequest, wipe},
 };
 use crate::{
-    db::{DbError, finish, jobs, saves},
-    id::{AdminId, GroupId, JobId, SaveId, TargetId},
+    db::{DbError, data_set_restores, finish, jobs, saves, slots},
+    id::{AdminId, GroupId, JobId, SaveId, ScheduleId, ServiceId, TargetId},
     job::{BackupJob, JobState, Payload, ProbeJob, TableName},
-    name::CollectionName,
+    name::{CollectionName, DatabaseName, Slug},
     queue::{self, QueueError},
     save::{CopyState, Mode, Origin, SaveState, Scope},
 };
@@ -53,6 +65,8 @@ pub enum EnqueueError {
     SavePinned(SaveId),
     #[error("save {id} is used by {kind} job {job}: wait for its end or cancel it")]
     SaveInUse { id: SaveId, job: JobId, kind: String },
+    #[error("save {id} is held by data set {name}: delete the data set first")]
+    SaveHeld { id: SaveId, name: Slug },
     #[error("save {0} is being downloaded: wait for the end")]
     SaveFetched(SaveId),
     #[error("save {0} is deleted already")]
@@ -67,8 +81,18 @@ pub enum EnqueueError {
     NotRepeatable(JobId),
     #[error("another job works on target {0}: wait for its end or cancel it")]
     TargetBusy(TargetId),
+    #[error("another job works on a database {:?} on that server: wait for its end or cancel it", .0.as_str())]
+    DatabaseBusy(DatabaseName),
     #[error("nothing that this job put aside is kept any more")]
     NothingKept,
+    #[error("there is nothing to save: {0}")]
+    NothingToSave(String),
+    #[error("job {0} is of a schedule's slot: fire the schedule instead")]
+    FireInstead(JobId),
+    #[error("job {job} is of the restore of a data set: go on with that, at /v1/data-set-restores/{group}")]
+    OfDataSet { job: JobId, group: GroupId },
+    #[error("service {0} names no broker, or none of its queues")]
+    BrokerMissing(ServiceId),
     #[error("store {store:?} is not one of the target's stores ({known})")]
     StoreUnknown { store: String, known: String },
     #[error(transparent)]
@@ -142,17 +166,25 @@ pub struct BackupRequest {
     pub note: String,
 }
 
+/// The schedule that a backup is for, and what it says of how fast it may go.
+#[derive(Debug, Clone, Copy)]
+struct OfSchedule {
+    id: ScheduleId,
+    bytes_per_s: Option<u64>,
+}
+
 const DEFAULT_PRIORITY: i16 = 5;
 /// Somebody waits for a probe's answer, and a second question costs less than a second attempt.
 const PROBE_ATTEMPTS: i32 = 1;
 
-/// Enqueues a backup and its pending save.
+/// Enqueues a backup and its pending save. Where its jobs run whoever asks has looked up already, to see whether it may be.
 pub async fn backup(
     tx: &mut PgConnection,
+    place: &jobs::Place,
     wanted: BackupRequest,
     asked: &Asked,
 ) -> Result<(JobId, SaveId), EnqueueError> {
-    backup_in(tx, wanted, None, asked).await
+    write(tx, prepared(place, wanted, None, None, asked)?).await
 }
 
 /// As [`backup`], as one of a group. What it refuses it refuses before anything is written: the transaction can go on
@@ -163,7 +195,42 @@ pub async fn backup_in(
     group: Option<GroupId>,
     asked: &Asked,
 ) -> Result<(JobId, SaveId), EnqueueError> {
+    enqueue_backup(tx, wanted, None, group, asked).await
+}
+
+async fn enqueue_backup(
+    tx: &mut PgConnection,
+    wanted: BackupRequest,
+    of: Option<OfSchedule>,
+    group: Option<GroupId>,
+    asked: &Asked,
+) -> Result<(JobId, SaveId), EnqueueError> {
     let place = jobs::place(tx, wanted.target_id).await?.ok_or(EnqueueError::TargetMissing(wanted.target_id))?;
+    write(tx, prepared(&place, wanted, of, group, asked)?).await
+}
+
+async fn write(tx: &mut PgConnection, backup: Prepared) -> Result<(JobId, SaveId), EnqueueError> {
+    let Prepared { save, job } = backup;
+    saves::insert(tx, &save).await?;
+    submit(tx, &job).await?;
+    Ok((job.id, save.id))
+}
+
+/// A backup and its pending save, as they are to be written.
+#[derive(Debug)]
+struct Prepared {
+    save: saves::NewSave,
+    job: jobs::NewJob,
+}
+
+/// Says what a backup is to be, or why there can be none.
+fn prepared(
+    place: &jobs::Place,
+    wanted: BackupRequest,
+    of: Option<OfSchedule>,
+    group: Option<GroupId>,
+    asked: &Asked,
+) -> Result<Prepared, EnqueueError> {
     if let Some(store) = wanted.stores.iter().find(|store| !place.stores.contains(store)) {
         return Err(EnqueueError::StoreUnknown { store: store.clone(), known: place.stores.join(", ") });
     }
@@ -175,22 +242,20 @@ pub async fn backup_in(
         && wanted.collections.is_empty()
         && wanted.exclude_collections.is_empty();
     let required = place.required_copies.min(i32::try_from(stores.len()).unwrap_or(i32::MAX));
-    saves::insert(
-        tx,
-        &saves::NewSave {
-            id: save,
-            target_id: wanted.target_id,
-            service_id: place.service_id,
-            scope: if is_full { Scope::Full } else { Scope::Partial },
-            origin: wanted.origin,
-            mode: wanted.mode,
-            stores,
-            required_copies: required,
-            requested_by: asked.by,
-            note: wanted.note,
-        },
-    )
-    .await?;
+    let new_save = saves::NewSave {
+        id: save,
+        job_id: job,
+        target_id: wanted.target_id,
+        service_id: place.service_id,
+        scope: if is_full { Scope::Full } else { Scope::Partial },
+        origin: wanted.origin,
+        mode: wanted.mode,
+        stores,
+        required_copies: required,
+        requested_by: asked.by,
+        schedule_id: of.map(|of| of.id),
+        note: wanted.note,
+    };
     let payload = Payload::Backup(BackupJob {
         v: 1,
         save_id: save,
@@ -200,14 +265,13 @@ pub async fn backup_in(
         exclude_tables: wanted.exclude_tables,
         collections: wanted.collections,
         exclude_collections: wanted.exclude_collections,
+        bytes_per_s: of.and_then(|of| of.bytes_per_s),
     });
-    let mut row = new_job(job, payload, wanted.target_id, &place, asked);
+    let mut row = new_job(job, payload, wanted.target_id, place, asked);
     row.save_id = Some(save);
     row.group_id = group;
     row.exclusive_key = Some(format!("target:{}", wanted.target_id));
-    submit(tx, &row).await?;
-    saves::set_job(tx, save, job).await?;
-    Ok((job, save))
+    Ok(Prepared { save: new_save, job: row })
 }
 
 /// Enqueues a look at a target.
@@ -226,6 +290,12 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
     if !matches!(old.state, JobState::Failed | JobState::Cancelled) {
         return Err(EnqueueError::NotRetryable { id, state: old.state });
     }
+    // But for the purges, which come after all else, they go on together or not at all.
+    if let Some(group) = old.group_id.filter(|_| old.kind != "purge")
+        && data_set_restores::get(tx, group).await?.is_some()
+    {
+        return Err(EnqueueError::OfDataSet { job: id, group });
+    }
     let asked = Asked { priority: asked.priority.or(Some(old.priority)), ..asked.clone() };
     let new = match old.decode()? {
         Payload::Backup(job) => {
@@ -242,10 +312,12 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
                 origin: before.origin,
                 note: before.note,
             };
-            backup(tx, wanted, &asked).await?.0
+            let schedule = slots::schedule_of(tx, job.save_id).await?;
+            let of = schedule.map(|id| OfSchedule { id, bytes_per_s: job.bytes_per_s });
+            enqueue_backup(tx, wanted, of, None, &asked).await?.0
         }
         Payload::Probe(job) => probe(tx, job.target_id, &asked).await?,
-        Payload::Preflight(job) => preflight(tx, job.restore, &asked).await?,
+        Payload::Preflight(job) => preflight(tx, job.restore, None, &asked).await?,
         Payload::Delete(job) => match delete(tx, job.save_id, &asked).await? {
             Deletion::Enqueued(id) => id,
             Deletion::Underway(job_id) => {
@@ -257,12 +329,26 @@ pub async fn retry(tx: &mut PgConnection, id: JobId, asked: &Asked) -> Result<Jo
             gc(tx, GcRequest { store: job.store, worker_group: old.worker_group.clone(), dry_run: job.dry_run }, &asked)
                 .await?
         }
-        Payload::Verify(job) => verify(tx, job.save_id, job.stores, job.repair, &asked).await?,
+        Payload::Verify(job) => {
+            let wanted =
+                VerifyRequest { save_id: job.save_id, stores: job.stores, repair: job.repair, depth: job.depth };
+            verify(tx, wanted, &asked).await?
+        }
         Payload::Copy(job) => copy(tx, job.save_id, job.store, &asked).await?,
         Payload::Restore(job) => restore::restore_again(tx, job, &asked).await?,
         Payload::Undo(job) => restore::undo_again(tx, job, &asked).await?,
         Payload::Import(_) => return Err(EnqueueError::NotRepeatable(id)),
         Payload::Expire(job) => expire(tx, job.kept_id, job.target_id, &asked).await?,
+        // What it finds is saved in the group of its slot, which is over.
+        Payload::Discover(_) => return Err(EnqueueError::FireInstead(id)),
+        Payload::Retention(job) => retention(tx, job.schedule_id, job.target_id, &asked).await?,
+        Payload::Wipe(job) => wipe::wipe_again(tx, job, &asked).await?,
+        Payload::Purge(job) => purge(tx, job.service_id, None, None, job.dry_run, &asked)
+            .await?
+            .ok_or(EnqueueError::BrokerMissing(job.service_id))?,
+        Payload::Definitions(job) => {
+            definitions(tx, job.service_id, None, &asked).await?.ok_or(EnqueueError::BrokerMissing(job.service_id))?
+        }
     };
     jobs::set_retry_of(tx, new, id).await?;
     Ok(new)
@@ -295,7 +381,7 @@ fn new_job(id: JobId, payload: Payload, target_id: TargetId, place: &jobs::Place
 
 async fn submit(tx: &mut PgConnection, job: &jobs::NewJob) -> Result<(), EnqueueError> {
     jobs::insert(tx, job).await?;
-    finish::announce(tx, job.id).await?;
+    finish::announce(tx, job).await?;
     queue::hint(tx, &[job.id]).await?;
     Ok(())
 }

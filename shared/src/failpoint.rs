@@ -25,6 +25,9 @@ pub const NAMES: &[&str] = &[
     "finish.commit.after",
     "sweep.commit.before",
     "sweep.commit.after",
+    // A round of the scheduler.
+    "schedule.commit.before",
+    "schedule.commit.after",
     // A backup; its store calls are below.
     "backup.name.before",
     "backup.name.after",
@@ -51,12 +54,26 @@ pub const NAMES: &[&str] = &[
     "swap.renamed",
     "swap.commit.before",
     "swap.commit.after",
+    // What follows from a job's end for the data set that it is of.
+    "data_set.commit.before",
+    "data_set.commit.after",
     // Collections of a MongoDB database that change names, one after another.
     "mongo.staged",
     "mongo.rename.before",
     "mongo.rename.after",
     "mongo.views.before",
     "mongo.views.after",
+    // A wipe: before its transaction is written down, around the commit; collections, one after another.
+    "wipe.emptied",
+    "wipe.commit.before",
+    "wipe.commit.after",
+    "wipe.batch.before",
+    "wipe.batch.after",
+    "wipe.made.dropped",
+    // Plain SQL into a new database; its creation, its name and its end are those of restores.
+    "import.plain.piece",
+    "import.plain.commit.before",
+    "import.plain.committed",
     // An object of a deleted save or a dead attempt; its store calls are below.
     "removal.commit.before",
     "removal.commit.after",

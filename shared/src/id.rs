@@ -71,6 +71,12 @@ ids! {
     EventId,
     /// Jobs that are followed together.
     GroupId,
+    /// What is saved without anybody asking, and when.
+    ScheduleId,
+    /// One planned firing of a schedule.
+    SlotId,
+    /// Saves over services that are restored as one.
+    DatasetId,
     /// Bytes that somebody fetches or brings.
     TransferId,
     /// This installation of Holdfast; stands in every object key and in each store's marker.

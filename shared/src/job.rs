@@ -2,7 +2,9 @@
 
 mod backup;
 mod copy;
+mod definitions;
 mod delete;
+mod discover;
 mod expire;
 mod gc;
 mod import;
@@ -10,25 +12,33 @@ mod journal;
 mod part;
 mod preflight;
 mod probe;
+mod purge;
 mod restore;
+mod retention;
 mod undo;
 mod verify;
+mod wipe;
 
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupJob, TableName};
 pub use copy::CopyJob;
+pub use definitions::DefinitionsJob;
 pub use delete::DeleteJob;
+pub use discover::DiscoverJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
-pub use import::ImportJob;
-pub use journal::{Journal, Move, Placed, Renames, Step, Swap, View, Waiting};
+pub use import::{ImportInto, ImportJob, NewDatabase};
+pub use journal::{Emptied, Emptying, Journal, Made, Move, Placed, Renames, Step, Swap, View, Waiting};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;
+pub use purge::PurgeJob;
 pub use restore::{Compare, KEEP_OLD_S, Method, OwnerPolicy, PrivilegePolicy, RestoreJob};
+pub use retention::RetentionJob;
 pub use undo::UndoJob;
 pub use verify::VerifyJob;
+pub use wipe::{WIPE_LOCK_TIMEOUT_S, WipeJob};
 
 /// What a job does, with what it needs to know. The tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +55,11 @@ pub enum Payload {
     Verify(VerifyJob),
     Copy(CopyJob),
     Import(ImportJob),
+    Discover(DiscoverJob),
+    Retention(RetentionJob),
+    Wipe(WipeJob),
+    Purge(PurgeJob),
+    Definitions(DefinitionsJob),
 }
 
 impl Payload {
@@ -63,6 +78,11 @@ impl Payload {
             Self::Verify(_) => "verify",
             Self::Copy(_) => "copy",
             Self::Import(_) => "import",
+            Self::Discover(_) => "discover",
+            Self::Retention(_) => "retention",
+            Self::Wipe(_) => "wipe",
+            Self::Purge(_) => "purge",
+            Self::Definitions(_) => "definitions",
         }
     }
 }

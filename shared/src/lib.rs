@@ -2,11 +2,17 @@
 //!
 //! `api → shared ← worker`: the API and the workers meet here and in the tables of [`db`], nowhere else.
 
+#[macro_use]
+mod words;
+
 pub mod admin;
+pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod data_set;
 #[cfg(feature = "db")]
 pub mod db;
+pub mod drift;
 #[cfg(feature = "queue")]
 pub mod enqueue;
 pub mod event;
@@ -19,7 +25,9 @@ pub mod name;
 #[cfg(feature = "queue")]
 pub mod queue;
 pub mod save;
+pub mod schedule;
 pub mod secret;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod wipe;

@@ -36,7 +36,7 @@ pub async fn setup(owner: &PgPool) -> Result<(), QueueError> {
     PostgresStorage::setup(owner).await.map_err(|error| QueueError::Push(error.to_string()))
 }
 
-/// Tells a worker of these jobs, at the commit of the caller's transaction.
+/// Tells a worker of these jobs, at the commit of the caller's transaction. Their rows say already that it was done.
 pub async fn hint(conn: &mut PgConnection, jobs: &[JobId]) -> Result<(), QueueError> {
     if jobs.is_empty() {
         return Ok(());
@@ -51,7 +51,5 @@ pub async fn hint(conn: &mut PgConnection, jobs: &[JobId]) -> Result<(), QueueEr
             .build();
         tasks.push(task);
     }
-    push_tasks(&mut *conn, QUEUE, tasks).await.map_err(|error| QueueError::Push(error.to_string()))?;
-    crate::db::jobs::set_dispatched(conn, jobs).await?;
-    Ok(())
+    push_tasks(conn, QUEUE, tasks).await.map_err(|error| QueueError::Push(error.to_string()))
 }

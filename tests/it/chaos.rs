@@ -15,4 +15,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("swap.", "in_place/crash.rs"),
     ("mongo.", "mongo/in_place.rs"),
     ("removal.", "delete/crash.rs"),
+    ("schedule.", "night/crash.rs"),
+    ("wipe.", "wipe/crash.rs, wipe/mongo.rs"),
+    ("import.plain.", "transfer/plain.rs"),
+    ("data_set.", "data_sets/crash.rs"),
 ];

@@ -29,6 +29,7 @@ mod refresh;
 mod renewal;
 mod resources;
 mod saves;
+mod schedules;
 mod secrets;
 mod stream;
 mod tokens;

@@ -2,8 +2,10 @@
 
 mod attempts;
 mod chaos;
+mod data_sets;
 mod delete;
 mod demo;
+mod drift;
 mod encrypted;
 mod engine;
 mod events;
@@ -13,12 +15,17 @@ mod inventory;
 mod laggards;
 mod make;
 mod mongo;
+mod night;
 mod objects;
 mod parts;
 mod plans;
 mod preflight;
+mod proofs;
 mod queue;
 mod rebuild;
+mod retention;
 mod s3;
+mod stats;
 mod transfer;
 mod verify;
+mod wipe;

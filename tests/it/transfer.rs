@@ -4,6 +4,7 @@
 mod broken;
 mod content;
 mod import;
+mod plain;
 mod tickets;
 
 use reqwest::{Method, Response};

@@ -9,6 +9,7 @@ use tokio::sync::RwLockReadGuard;
 
 use crate::{
     client::{Answer, Client},
+    clock,
     database::{Database, tool},
     invariants,
     process::Process,
@@ -38,7 +39,20 @@ impl App {
     /// A migrated database, an admin, and an API that answers. No worker yet.
     pub async fn spawn() -> Self {
         let shared = stack::shared().await;
-        Self::build(Some(shared), "").await
+        Self::build(Some(shared), "", None).await
+    }
+
+    /// As [`App::spawn`], at this time, by a clock that can be moved.
+    pub async fn spawn_at(time: &str) -> Self {
+        let shared = stack::shared().await;
+        Self::build(Some(shared), "", Some(time)).await
+    }
+
+    /// Moves the clock of an installation from [`App::spawn_at`]. No job should be running. The admin logs in anew: a
+    /// session lasts for hours.
+    pub async fn time_is(&mut self, time: &str) {
+        clock::set(&self.pool, time).await;
+        self.client = self.client.login("root", ADMIN_PASSWORD).await;
     }
 
     /// As [`App::spawn`], for what may take longer than a token of a quarter of an hour lives.
@@ -58,15 +72,15 @@ impl App {
     /// As [`App::spawn`], with more in the API's configuration.
     pub async fn spawn_with(more: &str) -> Self {
         let shared = stack::shared().await;
-        Self::build(Some(shared), more).await
+        Self::build(Some(shared), more, None).await
     }
 
     /// As [`App::spawn`], for a test that holds [`stack::alone`].
     pub async fn spawn_alone() -> Self {
-        Self::build(None, "").await
+        Self::build(None, "", None).await
     }
 
-    async fn build(shared: Option<RwLockReadGuard<'static, ()>>, more: &str) -> Self {
+    async fn build(shared: Option<RwLockReadGuard<'static, ()>>, more: &str, time: Option<&str>) -> Self {
         let dir = tempfile::Builder::new().prefix("holdfast-test-").tempdir().unwrap();
         for sub in ["run", "store"] {
             std::fs::create_dir(dir.path().join(sub)).unwrap();
@@ -77,6 +91,9 @@ impl App {
             &format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
             &format!("GRANT CONNECT ON DATABASE {database} TO holdfast_app"),
         ]);
+        if let Some(time) = time {
+            clock::install(&database, time).await;
+        }
         let public = stack::run(
             &stack::program("holdfast-worker"),
             &["keys", "--private", dir.path().join("ring").to_str().unwrap()],

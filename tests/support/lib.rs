@@ -12,6 +12,7 @@
 
 pub mod app;
 pub mod client;
+mod clock;
 pub mod database;
 pub mod digest;
 pub mod events;

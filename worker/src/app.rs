@@ -26,6 +26,7 @@ use crate::{
     },
     event,
     port::Port,
+    scheduler,
     signing::Signer,
     store::{FileStore, GridFsSettings, GridFsStore, ReadBack, S3Store, Store, StoreError},
     stream::Encryption,
@@ -73,6 +74,7 @@ impl App {
             gc: config.gc.clone(),
             jobs: config.jobs.clone(),
             transfer: config.transfer.clone(),
+            scratch: config.scratch.clone(),
         });
         let id = uuid::Uuid::now_v7();
         let name = format!("{}/{}", ctx.settings.name, id.simple());
@@ -86,6 +88,9 @@ impl App {
         dispatch.start(hints);
         // Neither is waited for: sweeping and health go on until the last job is done.
         shutdown.tasks().spawn(sweeper::run(Arc::clone(&ctx), me, shutdown.soft().clone()));
+        if ctx.settings.scheduler {
+            shutdown.tasks().spawn(scheduler::run(Arc::clone(&ctx), shutdown.soft().clone()));
+        }
         event::start(config, installation, &shutdown);
         inspect(&ctx, &shutdown);
         tracing::info!(worker.name = %ctx.settings.name, worker.slots = ctx.settings.slots, port = %address, "worker started");

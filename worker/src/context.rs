@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use secrecy::SecretString;
 use shared::{
     config,
     db::{DbError, claim::Fence, work::TargetWork},
     id::InstallationId,
     name::{DatabaseName, HostName, Slug, UserName},
-    secret::{self, Aad, KeyRing},
+    secret::{KeyRing, SecretError},
     server::{Auth, MongoMode, MongoUri},
 };
 use sqlx::PgPool;
@@ -52,6 +51,8 @@ pub struct Context {
     /// What holds for jobs that Holdfast asks of itself.
     pub jobs: config::Jobs,
     pub transfer: config::Transfer,
+    /// Where drills restore.
+    pub scratch: config::ScratchServers,
 }
 
 /// Why a target cannot be worked on.
@@ -63,7 +64,7 @@ pub enum TargetError {
     Credential {
         target: String,
         #[source]
-        source: secret::SecretError,
+        source: SecretError,
     },
     #[error(transparent)]
     Db(#[from] DbError),
@@ -99,8 +100,9 @@ impl Context {
         fence: Fence,
     ) -> Result<(Connection, DatabaseName), TargetError> {
         let unusable = |problem: String| TargetError::Unusable(work.target.clone(), problem);
-        let aad = Aad::new("credentials", work.credential_id.0, "password");
-        let password: SecretString = secret::open(&self.keys, &aad, &work.sealed())
+        let password = work
+            .credential()
+            .open(&self.keys)
             .map_err(|source| TargetError::Credential { target: work.target.clone(), source })?;
         let engine = match work.engine.as_str() {
             "postgres" => EngineKind::Postgres,

@@ -34,6 +34,9 @@ use crate::{
     transfer::upload::Upload,
 };
 
+/// After a look that found nothing no hint makes it look again before this time is over: hints come one for each job, also
+/// for those of other groups and of targets that are worked on.
+const PACE: Duration = Duration::from_millis(50);
 /// After a failure that is likely to last a moment.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -73,12 +76,14 @@ impl Dispatch {
     /// Claims the best job for every free slot, whenever the bell rings and at least every poll interval.
     async fn claim(self: Arc<Self>) {
         let soft = self.shutdown.soft().clone();
+        let mut may_look = Instant::now();
         while !soft.is_cancelled() {
             tokio::select! {
                 () = soft.cancelled() => return,
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(self.ctx.settings.poll) => {}
             }
+            soft.run_until_cancelled(tokio::time::sleep_until(may_look)).await;
             while !soft.is_cancelled() {
                 let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
                 let claimed = Instant::now();
@@ -99,7 +104,10 @@ impl Dispatch {
                             this.bell.notify_one();
                         });
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        may_look = Instant::now() + PACE;
+                        break;
+                    }
                     Err(error) => {
                         tracing::warn!(error = %shared::telemetry::Causes(&error), "claiming failed and is tried again");
                         tokio::time::sleep(PAUSE).await;

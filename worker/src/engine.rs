@@ -326,6 +326,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<ProbeReport, EngineError>;
 
+    /// The names of the server's databases, but for its own and for what Holdfast has put beside them.
+    async fn databases(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<String>, EngineError>;
+
     /// Ends what older epochs of the same job still run on the server, waits until none is left, returns how many it were.
     async fn end_older_sessions(
         &self,

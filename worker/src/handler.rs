@@ -2,8 +2,10 @@
 //! writes it, fenced, in one transaction.
 
 pub mod backup;
+pub mod broker;
 pub mod copy;
 pub mod delete;
+pub mod discover;
 mod error;
 mod exchange;
 pub mod expire;
@@ -16,8 +18,11 @@ pub mod probe;
 mod renames;
 mod resolve;
 pub mod restore;
+pub mod retention;
+mod scratch;
 pub mod undo;
 pub mod verify;
+pub mod wipe;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -26,11 +31,12 @@ use std::sync::{
 
 use serde_json::json;
 use shared::{
-    db::{claim, kept, work},
+    db::{claim, kept, schedules::ScheduleRow, work},
     failpoint,
     id::{KeptId, TargetId},
     job::{Journal, Payload, Renames, Swap},
     manifest::Manifest,
+    name::DatabaseName,
 };
 
 pub use error::{JobError, chain};
@@ -79,8 +85,21 @@ pub enum Done {
         end: kept::End,
         result: serde_json::Value,
     },
+    /// A database is empty but for what was kept.
+    Wiped {
+        /// Whether there was anything to empty, and so to save.
+        found_something: bool,
+        result: serde_json::Value,
+    },
     Verified(Box<verify::Verified>),
     Copied(Box<copy::Copied>),
+    /// These databases are on the schedule's server.
+    Discovered {
+        schedule: Box<ScheduleRow>,
+        databases: Vec<DatabaseName>,
+    },
+    /// What a broker is made of.
+    Defined(Box<broker::definitions::Found>),
     Plain(serde_json::Value),
 }
 
@@ -94,11 +113,15 @@ impl Done {
                         "objects": objects.len(), "stages": saved.stages, "bottleneck": saved.bottleneck,
                         "warnings": saved.manifest.warnings })
             }
+            Self::Defined(found) => found.result.clone(),
             Self::Verified(verified) => verified.result(),
             Self::Copied(copied) => copied.result(),
+            // What they became the record finds out, and says.
+            Self::Discovered { databases, .. } => json!({ "databases": databases.len() }),
             Self::Swapped { result, .. }
             | Self::Renamed { result, .. }
             | Self::Expired { result, .. }
+            | Self::Wiped { result, .. }
             | Self::Plain(result) => result.clone(),
         }
     }
@@ -208,5 +231,10 @@ pub async fn run(job: &Job, payload: &Payload, journal: Option<&Journal>) -> Res
         Payload::Verify(payload) => verify::run(job, payload).await,
         Payload::Copy(payload) => copy::run(job, payload).await,
         Payload::Import(payload) => import::run(job, payload).await,
+        Payload::Discover(payload) => discover::run(job, payload).await,
+        Payload::Retention(payload) => retention::run(job, payload).await,
+        Payload::Wipe(payload) => wipe::run(job, payload).await,
+        Payload::Purge(payload) => broker::purge::run(job, payload).await,
+        Payload::Definitions(payload) => broker::definitions::run(job, payload).await,
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod app;
+pub mod broker;
 pub mod cli;
 pub mod context;
 mod declared;
@@ -15,6 +16,7 @@ pub mod port;
 pub mod rebuild;
 pub mod record;
 pub mod runner;
+pub mod scheduler;
 pub mod signing;
 pub mod store;
 pub mod stream;

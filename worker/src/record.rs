@@ -2,6 +2,8 @@
 
 mod copied;
 pub mod copies;
+mod discovered;
+mod drift;
 pub mod manifests;
 mod missing;
 pub mod reading;
@@ -12,14 +14,14 @@ use serde_json::json;
 use shared::{
     config,
     db::{
-        DbError,
+        DbError, brokers,
         claim::Fence,
         deletion, finish,
         jobs::{self, JobRow},
         kept, objects, outbox, saves,
     },
     event::NewEvent,
-    job::{Payload, Problem, Renames, Swap},
+    job::{ImportInto, ImportJob, Payload, Problem, Renames, Swap},
 };
 use sqlx::PgConnection;
 
@@ -37,22 +39,31 @@ pub async fn write(
     match (done, payload) {
         (Done::Backup(saved), _) => write_save(tx, config, fence, job, saved).await,
         (Done::Swapped { swap, result }, _) => {
-            write_swap(tx, job, swap).await?;
-            if swap.outgoing.is_none() {
-                let problem = Problem::permanent("nothing_to_save", "there was no database to save", "Nothing to do.");
-                finish::fail_pending_save(tx, job, &problem).await?;
-            }
+            write_swap(tx, job, payload, swap).await?;
+            // Its safety save is done by now, unless there was nothing to save.
+            let problem = Problem::permanent("nothing_to_save", "there was no database to save", "Nothing to do.");
+            finish::fail_pending_save(tx, job, &problem).await?;
             completed(tx, job, payload, result).await
         }
+        (Done::Discovered { schedule, databases }, _) => discovered::write(tx, config, job, schedule, databases).await,
         (Done::Copied(copied), _) => copied::write(tx, fence, job, copied).await,
         (Done::Verified(verified), _) => verified::write(tx, config, job, verified).await,
         (Done::Renamed { renames, is_kept, result }, _) => {
             write_renames(tx, job, renames, *is_kept).await?;
-            if !renames.found_something() {
+            let problem = Problem::permanent("nothing_to_save", "there was nothing to save", "Nothing to do.");
+            finish::fail_pending_save(tx, job, &problem).await?;
+            completed(tx, job, payload, result).await
+        }
+        (Done::Defined(found), _) => {
+            let at = (&found.url, found.vhost.as_str());
+            brokers::keep(tx, found.service_id, job.id, at, &found.sha256, &found.text).await.map(drop)
+        }
+        (Done::Wiped { found_something, result }, _) => {
+            if !found_something {
                 let problem = Problem::permanent("nothing_to_save", "there was nothing to save", "Nothing to do.");
                 finish::fail_pending_save(tx, job, &problem).await?;
             }
-            completed(tx, job, payload, result).await
+            wiped(tx, job, result).await
         }
         (Done::Plain(_), Payload::Delete(delete)) => deletion::end(tx, job, delete.save_id).await,
         (Done::Expired { kept_id, end, .. }, _) => kept::end(tx, *kept_id, *end, job.id).await,
@@ -60,7 +71,7 @@ pub async fn write(
     }
 }
 
-/// Tells the world what was put back.
+/// Tells the world what was put back, brought, or taken out of queues.
 async fn completed(
     tx: &mut PgConnection,
     job: &JobRow,
@@ -68,6 +79,9 @@ async fn completed(
     result: &serde_json::Value,
 ) -> Result<(), DbError> {
     let (kind, data) = match payload {
+        // Of a data set it is told when all are in their places.
+        Payload::Restore(restore) if restore.stands_by => return Ok(()),
+        Payload::Undo(undo) if undo.of_data_set => return Ok(()),
         Payload::Restore(restore) => (
             "restore.completed",
             json!({ "job_id": job.id, "save_id": restore.save_id, "target_id": restore.target_id,
@@ -76,6 +90,14 @@ async fn completed(
         Payload::Undo(undo) => (
             "restore.undone",
             json!({ "job_id": job.id, "target_id": undo.target_id, "database": result["database"], "result": result }),
+        ),
+        Payload::Import(ImportJob { target_id, into: ImportInto::Database(_), .. }) => (
+            "import.completed",
+            json!({ "job_id": job.id, "target_id": target_id, "database": result["database"], "result": result }),
+        ),
+        Payload::Purge(purge) if !purge.dry_run => (
+            "broker.purged",
+            json!({ "job_id": job.id, "service_id": purge.service_id, "queues": result["queues"], "result": result }),
         ),
         _ => return Ok(()),
     };
@@ -90,8 +112,36 @@ async fn completed(
     outbox::insert(tx, &event).await
 }
 
-/// What made way is kept, and what came in is kept no more.
-async fn write_swap(tx: &mut PgConnection, job: &JobRow, swap: &Swap) -> Result<(), DbError> {
+/// Tells the world that a database was emptied.
+async fn wiped(tx: &mut PgConnection, job: &JobRow, result: &serde_json::Value) -> Result<(), DbError> {
+    let event = NewEvent {
+        kind: "target.wiped".to_owned(),
+        subject: format!("jobs/{}", job.id),
+        aggregate: format!("job:{}", job.id),
+        service: job.service_id,
+        trace_id: job.trace_id.clone(),
+        data: json!({ "job_id": job.id, "target_id": job.target_id, "database": result["database"],
+                      "safety_save_id": result["undo"]["save_id"], "result": result }),
+    };
+    outbox::insert(tx, &event).await
+}
+
+/// What made way is kept, and what came in is kept no more. Of a restore that stands by it is what was restored.
+async fn write_swap(tx: &mut PgConnection, job: &JobRow, payload: &Payload, swap: &Swap) -> Result<(), DbError> {
+    if let Payload::Restore(restore) = payload
+        && restore.stands_by
+    {
+        let new = kept::NewKept {
+            id: swap.keep_id,
+            target_id: restore.target_id,
+            job_id: job.id,
+            database: restore.database.clone(),
+            name: swap.database.clone(),
+            oid: swap.incoming.oid,
+            keep_s: swap.keep_old_s,
+        };
+        return kept::insert(tx, &new).await.map(drop);
+    }
     if let Some(kept_id) = swap.kept_id {
         kept::end(tx, kept_id, kept::End::Restored, job.id).await?;
     }
@@ -131,10 +181,23 @@ async fn write_renames(tx: &mut PgConnection, job: &JobRow, renames: &Renames, i
     Ok(())
 }
 
-/// The save that a restore makes first: available while its job goes on. The caller has made sure of the fence.
+/// The save that a restore or a wipe makes first: available while its job goes on. The caller has made sure of the fence.
 pub async fn safety(tx: &mut PgConnection, config: &config::Jobs, fence: Fence, saved: &Saved) -> Result<(), DbError> {
     match jobs::get(tx, fence.job).await? {
         Some(job) => write_save(tx, config, fence, &job, saved).await,
+        None => Err(DbError::Rows { table: "jobs", expected: 1, actual: 0 }),
+    }
+}
+
+/// What the verification of a safety save found, while its job goes on. The caller has made sure of the fence.
+pub async fn verification(
+    tx: &mut PgConnection,
+    config: &config::Jobs,
+    fence: Fence,
+    found: &crate::handler::verify::Verified,
+) -> Result<(), DbError> {
+    match jobs::get(tx, fence.job).await? {
+        Some(job) => verified::write(tx, config, &job, found).await,
         None => Err(DbError::Rows { table: "jobs", expected: 1, actual: 0 }),
     }
 }
@@ -178,6 +241,7 @@ async fn write_save(
         }),
     };
     outbox::insert(tx, &event).await?;
+    drift::write(tx, job, manifest, saved.raw_bytes).await?;
     let lost = saved.copies.iter().filter(|(_, outcome)| outcome.is_err()).map(|(store, _)| store.as_str());
     missing::enqueue(tx, config, job, manifest.save, lost).await
 }

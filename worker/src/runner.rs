@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        DbError, claim,
+        DbError, claim, data_set_restores,
         finish::{self, Outcome},
         jobs::JobRow,
         sweep,
     },
+    enqueue::{self, Asked, EnqueueError},
     failpoint,
     job::{JobState, Payload, Problem, Progress},
 };
@@ -65,12 +66,32 @@ async fn attempt(job: Job, row: JobRow, claimed: Instant, hard: CancellationToke
         let (outcome, done) = outcome(&job, &row, worked);
         if let Some(state) = end(&ctx, &lease, &row, payload.as_ref().ok(), outcome, done.as_ref(), &hard).await {
             tracing::info!(job.state = state.as_str(), "job attempt ended");
+            if row.group_id.is_some() && state.is_terminal() {
+                go_on(&ctx, &row).await;
+            }
         } else {
             tracing::warn!("somebody else owns the job; nothing was written");
         }
     }
     lease.cancel.cancel();
     beat.abort();
+}
+
+/// Takes the restore of a data set further that has waited for the job. Where it fails the sweeper does it.
+async fn go_on(ctx: &Context, row: &JobRow) {
+    let gone_on = async {
+        let mut conn = ctx.pool.acquire().await.map_err(DbError::from)?;
+        let Some(group) = data_set_restores::waiting_for(&mut conn, row.id).await? else { return Ok(()) };
+        let mut tx = conn.begin().await.map_err(DbError::from)?;
+        enqueue::advance(&mut tx, group, &Asked::by_nobody(&ctx.jobs)).await?;
+        failpoint!("data_set.commit.before");
+        tx.commit().await.map_err(DbError::from)?;
+        failpoint!("data_set.commit.after");
+        Ok::<_, EnqueueError>(())
+    };
+    if let Err(error) = gone_on.await {
+        tracing::warn!(error = %shared::telemetry::Causes(&error), "the restore of a data set waits for the next sweep");
+    }
 }
 
 /// The handler, watched: progress to the row, deadline, stall, and a worker that goes down.

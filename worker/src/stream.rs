@@ -2,7 +2,7 @@
 //! sets the pace and memory does not grow with the save.
 //!
 //! ```text
-//! dump:     source → blake3 → [inventory] → zstd ┬→ sha256 → copies
+//! dump:     source → [pace] → blake3 → [inventory] → zstd ┬→ sha256 → copies
 //!                                                └→ age → sha256 → copies     (a branch for each distinct encryption)
 //! restore:  store → sha256 → [age] → unzstd → blake3 → (last block held back) → sink
 //! ```
@@ -18,6 +18,7 @@ mod dump;
 mod encrypt;
 mod error;
 mod hash;
+mod pace;
 mod progress;
 mod restore;
 #[cfg(test)]

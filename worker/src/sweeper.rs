@@ -1,11 +1,13 @@
 //! The sweeper: every process runs one, a transaction's advisory lock lets one work at a time. SQL alone: it never
 //! touches a store or a target.
 
+mod proofs;
+
 use std::{sync::Arc, time::Duration};
 
 use shared::{
     db::{
-        counters, gc, kept, sweep,
+        counters, data_set_restores, gc, kept, retention, sweep,
         workers::{self, WorkerRow},
     },
     enqueue::{self, Asked, EnqueueError, GcRequest},
@@ -22,6 +24,10 @@ use crate::context::Context;
 const HINTS: i64 = 500;
 /// Databases whose time is over, for which one sweep enqueues jobs.
 const EXPIRIES: i64 = 20;
+/// Restores of data sets that one sweep takes on.
+const DATA_SETS: i64 = 20;
+/// Schedules and targets whose saves one sweep has looked at.
+const RETENTIONS: i64 = 200;
 
 /// Sweeps until told to stop.
 pub async fn run(ctx: Arc<Context>, me: WorkerRow, stop: CancellationToken) {
@@ -80,7 +86,18 @@ async fn sweep_once(ctx: &Context, me: &WorkerRow, may_expire: bool) -> Result<(
     for (kept, target) in kept::take_due(&mut tx, EXPIRIES).await? {
         enqueue::expire(&mut tx, kept, target, &Asked::by_nobody(&ctx.jobs)).await?;
     }
-    let due = sweep::undispatched(&mut tx, HINTS).await?;
+    for (schedule, target) in retention::take_due(&mut tx, RETENTIONS).await? {
+        enqueue::retention(&mut tx, schedule, target, &Asked::by_nobody(&ctx.jobs)).await?;
+    }
+    for save in retention::take_expired(&mut tx, EXPIRIES).await? {
+        let is_going = enqueue::delete_unused(&mut tx, save, &Asked::by_nobody(&ctx.jobs)).await?;
+        tracing::info!(save.id = %save, save.is_used = !is_going, "the time of a save is over");
+    }
+    for group in data_set_restores::take_due(&mut tx, DATA_SETS).await? {
+        enqueue::advance(&mut tx, group, &Asked::by_nobody(&ctx.jobs)).await?;
+    }
+    proofs::ask(&mut tx, &ctx.jobs).await?;
+    let due = sweep::take_undispatched(&mut tx, HINTS).await?;
     queue::hint(&mut tx, &due).await?;
     sweep::prune(&mut tx, QUEUE).await?;
     counters::settle(&mut tx).await?;

@@ -20,11 +20,21 @@ const OPEN: &[&str] =
     &["health_live", "health_ready", "docs_document", "docs_page", "docs_asset", "auth_login", "auth_refresh"];
 
 /// What any admin may call: who they are, and lists that hold what the caller may see.
-const UNGUARDED: &[&str] =
-    &["auth_me", "services_list", "targets_list", "saves_list", "saves_report", "jobs_list", "events_list"];
+const UNGUARDED: &[&str] = &[
+    "auth_me",
+    "services_list",
+    "targets_list",
+    "saves_list",
+    "saves_report",
+    "schedules_list",
+    "schedules_agenda",
+    "jobs_list",
+    "events_list",
+];
 
 /// Things that have versions, by the route's first segment.
-const VERSIONED: &[&str] = &["services", "servers", "credentials", "targets", "saves", "admins"];
+const VERSIONED: &[&str] =
+    &["services", "servers", "credentials", "targets", "saves", "schedules", "data-sets", "admins"];
 
 /// What creates or enqueues and keeps no answer under a key: a secret that is shown once, bytes that are streamed, what another
 /// service is asked for under a key of its own, what can be repeated anyway.
@@ -37,6 +47,9 @@ const IDS: &[(&str, &str)] = &[
     ("credentials", "CredentialId"),
     ("targets", "TargetId"),
     ("saves", "SaveId"),
+    ("schedules", "ScheduleId"),
+    ("data-sets", "DatasetId"),
+    ("data-set-restores", "GroupId"),
     ("jobs", "JobId"),
     ("admins", "AdminId"),
     // Its sessions.

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 /// Types of answers that leave members out: an absent one says that there is none.
-const WITH_GAPS: [&str; 11] = [
+const WITH_GAPS: [&str; 13] = [
     "Dependencies",
+    "Drift",
     "InventoryEntry",
     "InventoryRest",
     "Inventory",
@@ -15,6 +16,7 @@ const WITH_GAPS: [&str; 11] = [
     "Problem",
     "ReportLine",
     "ServerAddress",
+    "Suspicion",
 ];
 
 /// Puts the schemas of a document right.

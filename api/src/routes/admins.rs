@@ -32,6 +32,8 @@ pub struct Admin {
     /// Whoever is disabled cannot log in, and no token of theirs is accepted.
     disabled: bool,
     disabled_at: Option<DateTime<Utc>>,
+    /// How many jobs the admin may ask for in a day (UTC); 0: as many as they like; null: `jobs.per_day` of the configuration.
+    jobs_per_day: Option<i32>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     /// Those that the caller may see: an admin of one service sees the roles there.
@@ -75,6 +77,7 @@ impl From<(AdminInfo, Vec<GrantRow>)> for Admin {
             name: row.name,
             disabled: row.disabled_at.is_some(),
             disabled_at: row.disabled_at,
+            jobs_per_day: row.jobs_per_day,
             created_at: row.created_at,
             updated_at: row.updated_at,
             roles: roles.into_iter().map(Granted::from).collect(),

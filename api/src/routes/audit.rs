@@ -4,7 +4,7 @@ pub mod export;
 pub mod list;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     db::{
         audit::Outcome,
@@ -67,18 +67,26 @@ impl From<AuditRow> for Entry {
     }
 }
 
-/// Which entries are wanted.
-#[derive(Debug, Serialize)]
+/// Which entries are wanted; an export is asked for by nothing else.
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
+    /// Of this service alone.
     pub service: Option<ServiceId>,
+    /// By this admin alone.
     pub admin: Option<AdminId>,
+    /// As permissions are named: `target.create`.
     pub action: Option<String>,
     /// The kind of thing: `target`, `save`, `session`.
     pub resource: Option<String>,
+    /// Its id.
     pub resource_id: Option<String>,
+    /// What became of it.
     pub outcome: Option<Outcome>,
+    /// From then on.
     pub from: Option<DateTime<Utc>>,
-    /// Entries before this.
+    /// Before then.
     pub to: Option<DateTime<Utc>>,
 }
 

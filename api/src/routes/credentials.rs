@@ -9,10 +9,10 @@ pub mod update;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
-    db::credentials::{CredentialRow, SealedRow},
+    db::credentials::{self, CredentialRow},
     id::CredentialId,
     name::{Slug, UserName},
-    secret::{self, Aad},
+    secret::{self, Sealed},
 };
 
 use crate::{error::ApiError, state::AppState, view::view};
@@ -37,7 +37,7 @@ fn taken() -> ApiError {
 }
 
 /// Seals a password to the workers, for this row alone.
-fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<SealedRow, ApiError> {
+fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<Sealed, ApiError> {
     let text = password.expose_secret();
     if text.is_empty() || text.len() > 1024 || text.contains(['\n', '\r']) {
         return Err(ApiError::field("/password", "must have 1 to 1024 bytes, without line breaks"));
@@ -54,12 +54,6 @@ fn seal(state: &AppState, id: CredentialId, password: &SecretString) -> Result<S
             "holds a character that no login can carry (RFC 4013: control characters, emoji and the like): give the role another password",
         ));
     }
-    let sealed = secret::seal(&state.seal_to, &Aad::new("credentials", id.0, "password"), password)
-        .map_err(|error| ApiError::Internal(error.into()))?;
-    Ok(SealedRow {
-        sealed_version: sealed.version,
-        key_id: sealed.key_id,
-        encapped: sealed.encapped,
-        ciphertext: sealed.ciphertext,
-    })
+    secret::seal(&state.seal_to, &credentials::password_of(id), password)
+        .map_err(|error| ApiError::Internal(error.into()))
 }

@@ -176,12 +176,18 @@ pub fn refused(error: EnqueueError) -> ApiError {
         | EnqueueError::SavePending { .. }
         | EnqueueError::SavePinned(_)
         | EnqueueError::SaveInUse { .. }
+        | EnqueueError::SaveHeld { .. }
         | EnqueueError::SaveFetched(_)
         | EnqueueError::SaveDeleted(_)
         | EnqueueError::DeletionUnderway { .. }
         | EnqueueError::NotRetryable { .. }
         | EnqueueError::NotRepeatable(_)
         | EnqueueError::TargetBusy(_)
+        | EnqueueError::DatabaseBusy(_)
+        | EnqueueError::NothingToSave(_)
+        | EnqueueError::FireInstead(_)
+        | EnqueueError::OfDataSet { .. }
+        | EnqueueError::BrokerMissing(_)
         | EnqueueError::NothingKept => ApiError::Conflict(error.to_string()),
         EnqueueError::StoreUnknown { .. } | EnqueueError::CopyMissing { .. } => {
             let errors = vec![FieldError::new("/stores", error.to_string())];

@@ -16,9 +16,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
     db::saves::SaveRow,
+    drift::Suspicion,
     id::{AdminId, JobId, SaveId, ServiceId, TargetId},
     job::Problem,
     save::{Mode, Origin, SaveState, Scope},
+    schedule::Depth,
 };
 
 /// A save as lists show it.
@@ -52,18 +54,25 @@ pub struct Save {
     pub warnings: Vec<String>,
     /// Why there is no save, where it failed.
     pub error: Option<Problem>,
-    /// Whether enough copies are good, as far as is known.
+    /// Whether enough copies are good, as far as is known, and nobody found it to be of no use. One that is not valid is restored
+    /// only by whoever insists.
     pub valid: bool,
     /// Why a person called it invalid; null: nobody did.
     pub invalid_reason: Option<String>,
+    /// Why a verification found it to be of no use although its bytes are what was saved; null: none did.
+    pub unusable_reason: Option<String>,
     /// Whether somebody known here has signed it.
     pub trusted: bool,
     /// Whether it is out of line with those before it.
     pub suspicious: bool,
+    /// In what it is, or was until it was accepted, out of line with those before it.
+    pub suspicions: Vec<Suspicion>,
     /// Whether it may be deleted.
     pub pinned: bool,
-    /// When enough copies were last read whole and found good.
+    /// When enough copies were last read whole and found good, and the save passed what else was looked at.
     pub verified_at: Option<DateTime<Utc>>,
+    /// The deepest verification that it has passed, until one as deep does not.
+    pub verified_depth: Option<Depth>,
     /// When it will be deleted; none: never by itself.
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -92,10 +101,13 @@ impl From<SaveRow> for Save {
             error: row.error.map(|error| error.0),
             valid: row.valid,
             invalid_reason: row.invalid_reason,
+            unusable_reason: row.unusable_reason,
             trusted: row.trusted,
             suspicious: row.suspicious,
+            suspicions: row.suspicions.map(|found| found.0).unwrap_or_default(),
             pinned: row.pinned,
             verified_at: row.verified_at,
+            verified_depth: row.verified_depth,
             expires_at: row.expires_at,
             created_at: row.created_at,
             available_at: row.available_at,

@@ -1,11 +1,13 @@
 //! Services.
 
 pub mod backups;
+pub mod broker;
 pub mod create;
 pub mod delete;
 pub mod get;
 pub mod list;
 pub mod update;
+pub mod wipe;
 
 use chrono::{DateTime, Utc};
 use shared::{db::services::ServiceRow, id::ServiceId, name::Slug};
@@ -30,4 +32,12 @@ const MAX_DESCRIPTION: usize = 500;
 
 fn taken() -> ApiError {
     ApiError::Conflict("a service of that name exists already".into())
+}
+
+/// It is the service that does not exist for an admin without a role there, not what was asked of it.
+fn hidden(error: ApiError) -> ApiError {
+    match error {
+        ApiError::NotFound(_) => ApiError::NotFound("service"),
+        error => error,
+    }
 }

@@ -8,14 +8,18 @@ pub mod import;
 pub mod list;
 pub mod probe;
 pub mod update;
+pub mod wipe;
 
 use chrono::{DateTime, Utc};
 use shared::{
     db::targets::TargetRow,
+    drift::Drift,
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
     server::MongoMode,
+    wipe::{KeepPattern, MAX_PATTERNS},
 };
+use sqlx::types::Json;
 
 use crate::{error::ApiError, state::AppState, view::view};
 
@@ -47,6 +51,12 @@ view! {
         stall_s: Option<i32>,
         /// What dumps and restores a MongoDB target.
         mongo_mode: MongoMode,
+        /// When a save of it is suspicious; none: as usual.
+        #[schema(value_type = Option<Drift>)]
+        drift: Option<Json<Drift>>,
+        /// What a wipe leaves alone: names of tables or collections, with `*` and `?`.
+        #[schema(example = json!(["schema_migrations"]))]
+        wipe_keep: Vec<String>,
         /// The version of its latest save.
         #[schema(example = 7)]
         last_version: i32,
@@ -76,10 +86,26 @@ fn check(state: &AppState, row: &TargetRow) -> Result<(), ApiError> {
     if row.deadline_s.is_some_and(|s| !(1..=604_800).contains(&s)) {
         return Err(ApiError::field("/deadline_s", "must be 1 to 604800"));
     }
+    patterns("/wipe_keep", &row.wipe_keep)?;
     if row.stall_s.is_some_and(|s| !(1..=86_400).contains(&s)) {
         return Err(ApiError::field("/stall_s", "must be 1 to 86400"));
     }
+    if let Some(Err(error)) = row.drift.as_ref().map(|drift| drift.check()) {
+        return Err(ApiError::field(format!("/drift/{}", error.member), error.problem));
+    }
     Ok(())
+}
+
+/// Patterns of what a wipe leaves alone.
+pub(super) fn patterns(pointer: &str, texts: &[String]) -> Result<Vec<KeepPattern>, ApiError> {
+    if texts.len() > MAX_PATTERNS {
+        return Err(ApiError::field(pointer, format!("names more than {MAX_PATTERNS} patterns")));
+    }
+    let parse = |(index, text): (usize, &String)| {
+        KeepPattern::parse(text.as_str())
+            .map_err(|error| ApiError::field(format!("{pointer}/{index}"), error.to_string()))
+    };
+    texts.iter().enumerate().map(parse).collect()
 }
 
 /// What a broken constraint of `targets` means.

@@ -1,4 +1,4 @@
-"""RabbitMQ: one node, with and without TLS."""
+"""RabbitMQ: one node, with and without TLS, and its management over HTTP."""
 
 import hashlib
 import pathlib
@@ -46,8 +46,10 @@ class Rabbit(Service):
                   f"ssl_options.cacertfile = {self.home / 'ca.pem'}\nssl_options.certfile = {self.home / 'server.crt'}\n"
                   f"ssl_options.keyfile = {self.home / 'server.key'}\nssl_options.verify = verify_none\ndefault_user = holdfast\ndefault_pass = {self.password}\n"
                   "log.file.level = warning\nlog.console = false\nvm_memory_high_watermark.absolute = 512MB\n"
-                  "disk_free_limit.absolute = 50MB\n")
-        self.file(self.home / "enabled_plugins", "[].\n")
+                  "disk_free_limit.absolute = 50MB\n"
+                  f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.state.port('rabbit-management')}\n"
+                  "collect_statistics_interval = 1000\n")
+        self.file(self.home / "enabled_plugins", "[rabbitmq_management].\n")
         self.file(self.home / "environment", "")
         if not ours(self.epmd_record()):
             port = self.state.port("epmd")
@@ -101,7 +103,9 @@ class Rabbit(Service):
 
     def env(self):
         tls = self.state.port("rabbit-tls", keep=True)
-        return {"RABBIT_URL": f"amqp://holdfast:{self.password}@127.0.0.1:{self.port}/%2f",
+        management = self.state.port("rabbit-management", keep=True)
+        return {"RABBIT_MANAGEMENT_URL": f"http://127.0.0.1:{management}", "RABBIT_USER": "holdfast", "RABBIT_PASSWORD": self.password,
+                "RABBIT_URL": f"amqp://holdfast:{self.password}@127.0.0.1:{self.port}/%2f",
                 "RABBIT_TLS_URL": f"amqps://holdfast:{self.password}@localhost:{tls}/%2f"}
 
 

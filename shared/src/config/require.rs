@@ -40,6 +40,15 @@ impl Config {
                 ));
             }
         }
+        for (name, scratch) in &self.scratch {
+            if scratch.password.is_some() {
+                missing.push(self.problem(
+                    &format!("scratch.{name}.password"),
+                    "the API connects to no database of anybody's",
+                    "declare scratch servers in the configuration of workers alone",
+                ));
+            }
+        }
         result(missing)
     }
 

@@ -196,7 +196,7 @@ fn is_bucket(name: &str) -> bool {
         && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
-fn needed<T: serde::de::DeserializeOwned>(s: &mut Section<'_>, name: &str, expects: &str) -> Option<T> {
+pub(super) fn needed<T: serde::de::DeserializeOwned>(s: &mut Section<'_>, name: &str, expects: &str) -> Option<T> {
     let value = s.optional(name, expects);
     if value.is_none() && !s.has_failed(name) {
         s.fail(name, "is missing", &format!("give {expects}"));

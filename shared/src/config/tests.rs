@@ -208,3 +208,49 @@ fn how_objects_are_read_back_is_one_of_two_and_the_third_is_refused_with_its_rea
     let refused = with("sometimes").unwrap_err().to_string();
     assert!(refused.contains("\"sometimes\"") && refused.contains("\"full\" or \"off\""), "{refused}");
 }
+
+fn scratch(toml: &str) -> Result<Config, ConfigErrors> {
+    Config::load(&Sources { file: Some(file("scratch.toml", toml)), ..Sources::default() })
+}
+
+#[test]
+fn scratch_servers_are_read_and_the_api_may_not_have_what_opens_them() {
+    let pg =
+        "[scratch.pg]\nengine = \"postgres\"\ngroups = [\"a\"]\nhost = \"h\"\nuser = \"u\"\npassword = \"planted\"\n";
+    let docs =
+        "[scratch.docs]\nengine = \"mongodb\"\nuri = \"mongodb://b:1,c/?replicaSet=r\"\ntls_mode = \"disable\"\n";
+    let config = scratch(&format!("{pg}{docs}")).unwrap();
+    let servers: Vec<&ScratchServer> = config.scratch.values().collect();
+    assert_eq!((servers[1].engine().as_str(), servers[1].port, servers[1].groups.len()), ("postgres", 5432, 1));
+    assert_eq!(
+        (servers[0].engine().as_str(), servers[0].port, servers[0].host.to_string()),
+        ("mongodb", 1, "b".into())
+    );
+    assert!(servers[0].user.is_none() && !servers[0].allow_same_server);
+    assert!(!format!("{config:?} {}", config.effective()).contains("planted"));
+    let refused = config.for_api().unwrap_err().to_string();
+    assert!(refused.contains("scratch.pg.password"), "{refused}");
+    for (wrong, expected) in [
+        ("[scratch.pg]\nhost = \"h\"", "scratch.pg.engine (not set): is missing"),
+        (
+            "[scratch.pg]\nengine = \"postgres\"\nuser = \"u\"\npassword = \"p\"",
+            "scratch.pg.host (not set): is missing",
+        ),
+        ("[scratch.pg]\nengine = \"postgres\"\nhost = \"h\"", "scratch.pg.user (not set): is missing"),
+        (
+            "[scratch.pg]\nengine = \"postgres\"\nhost = \"h\"\nuser = \"u\"",
+            "scratch.pg.password (not set): is missing",
+        ),
+        ("[scratch.d]\nengine = \"mongodb\"\nhost = \"h\"\nuri = \"mongodb://h\"", "stands beside a host"),
+        ("[scratch.d]\nengine = \"mongodb\"\nhost = \"h\"\ntls_mode = \"prefer\"", "negotiates no TLS"),
+        ("[scratch.d]\nengine = \"mongodb\"\nuri = \"mongodb://u:planted@h\"", "carries a user or a password"),
+        (
+            "[scratch.pg]\nengine = \"postgres\"\nhost = \"h\"\nuser = \"u\"\npassword_file = \"/nowhere\"",
+            "cannot read /nowhere",
+        ),
+    ] {
+        let errors = scratch(wrong).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{wrong}: {expected:?} is missing in:\n{errors}");
+        assert!(!errors.contains("planted"), "{errors}");
+    }
+}

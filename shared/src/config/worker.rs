@@ -37,6 +37,8 @@ pub struct Worker {
     pub pg_bindirs: Vec<PathBuf>,
     /// 1 to 19.
     pub zstd_level: i32,
+    /// Whether it fires schedules too.
+    pub scheduler: bool,
     /// Health, metrics, transfers.
     pub port_listen: SocketAddr,
     /// Where the API reaches that port, `http://host:port`, if that is not where it listens.
@@ -70,6 +72,7 @@ impl Worker {
             run_dir: s.get("run_dir", "a directory"),
             pg_bindirs: s.get("pg_bindirs", "a list of directories"),
             zstd_level: i32::try_from(s.number("zstd_level", 1..=19)).unwrap_or(1),
+            scheduler: s.get("scheduler", "true or false"),
             port_listen: super::http::listen(s, "port_listen", 8081),
             transfer_url: transfer_url(s),
         }

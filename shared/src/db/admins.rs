@@ -31,6 +31,8 @@ pub struct AdminInfo {
     pub id: AdminId,
     pub name: String,
     pub disabled_at: Option<DateTime<Utc>>,
+    /// Jobs a day; 0: as many as they like; none: what the configuration says.
+    pub jobs_per_day: Option<i32>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -110,7 +112,7 @@ pub async fn is_still(conn: &mut PgConnection, id: AdminId, token_version: i32) 
 pub async fn get(conn: &mut PgConnection, id: AdminId) -> Result<Option<AdminInfo>, DbError> {
     Ok(sqlx::query_as!(
         AdminInfo,
-        "SELECT id, name, disabled_at, created_at, updated_at FROM admins WHERE id = $1",
+        "SELECT id, name, disabled_at, jobs_per_day, created_at, updated_at FROM admins WHERE id = $1",
         id.0
     )
     .fetch_optional(conn)
@@ -126,7 +128,7 @@ pub async fn list(
 ) -> Result<(Vec<AdminInfo>, i64), DbError> {
     let rows = sqlx::query_as!(
         AdminInfo,
-        "SELECT id, name, disabled_at, created_at, updated_at FROM admins a
+        "SELECT id, name, disabled_at, jobs_per_day, created_at, updated_at FROM admins a
          WHERE $1::uuid[] IS NULL OR EXISTS (SELECT FROM admin_roles r WHERE r.admin_id = a.id AND r.service_id = ANY ($1))
          ORDER BY name LIMIT $2 OFFSET $3",
         of as _,
@@ -206,22 +208,27 @@ pub async fn revoke(
     Ok(revoked.rows_affected() > 0)
 }
 
-/// Changes what is given. Whoever becomes disabled gets a new token version, so that no token outlives it.
+/// Changes what is given. Whoever becomes disabled gets a new token version, so that no token outlives it. `jobs_per_day`
+/// is given even where it is none: the configuration then says.
 pub async fn update(
     conn: &mut PgConnection,
     id: AdminId,
     name: Option<&AdminName>,
     disabled: Option<bool>,
+    jobs_per_day: Option<Option<i32>>,
 ) -> Result<(), DbError> {
     let result = sqlx::query!(
         "UPDATE admins SET name = coalesce($2, name),
            token_version = token_version + CASE WHEN $3 AND disabled_at IS NULL THEN 1 ELSE 0 END,
            disabled_at = CASE WHEN $3 THEN coalesce(disabled_at, clock_timestamp()) WHEN NOT $3 THEN NULL ELSE disabled_at END,
+           jobs_per_day = CASE WHEN $4 THEN $5 ELSE jobs_per_day END,
            updated_at = clock_timestamp()
          WHERE id = $1",
         id.0,
         name.map(AdminName::as_str),
-        disabled
+        disabled,
+        jobs_per_day.is_some(),
+        jobs_per_day.flatten()
     )
     .execute(conn)
     .await?;

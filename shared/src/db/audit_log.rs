@@ -109,7 +109,7 @@ async fn by_ids(conn: &mut PgConnection, ids: &[i64]) -> Result<Vec<AuditRow>, D
         AuditRow,
         r#"SELECT a.id, a.at, a.admin_id, a.admin_name, a.action, a.resource_type, a.resource_id, a.service_id, a.outcome,
              a.address, a.request_id, a.detail AS "detail: Json<serde_json::Value>"
-         FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (id, place) JOIN audit a ON a.id = wanted.id ORDER BY wanted.place"#,
+         FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY AS wanted (id, place) JOIN audit a ON a.id = wanted.id ORDER BY wanted.place"#,
         ids
     )
     .fetch_all(conn)

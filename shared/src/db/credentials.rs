@@ -1,12 +1,14 @@
 //! Credentials: a user name in clear, a password that only workers can open.
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use sqlx::PgConnection;
 
 use super::{DbError, ensure_rows};
 use crate::{
     id::CredentialId,
     name::{Slug, UserName},
+    secret::{self, Aad, KeyRing, Sealed, SecretError},
 };
 
 /// What may be shown of a credential.
@@ -21,13 +23,31 @@ pub struct CredentialRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A sealed password as it lies in the table.
+/// A credential as a worker is given it: the password is still sealed.
 #[derive(Debug, Clone)]
-pub struct SealedRow {
-    pub sealed_version: i16,
-    pub key_id: String,
-    pub encapped: Vec<u8>,
-    pub ciphertext: Vec<u8>,
+pub struct SealedCredential {
+    pub id: CredentialId,
+    pub user_name: String,
+    pub sealed: Sealed,
+}
+
+impl SealedCredential {
+    /// As the columns hold it: version, key, encapsulated key and ciphertext of the password.
+    pub(super) fn of(id: CredentialId, user_name: String, sealed: (i16, String, Vec<u8>, Vec<u8>)) -> Self {
+        let (version, key_id, encapped, ciphertext) = sealed;
+        Self { id, user_name, sealed: Sealed { version, key_id, encapped, ciphertext } }
+    }
+
+    /// The password.
+    pub fn open(&self, keys: &KeyRing) -> Result<SecretString, SecretError> {
+        secret::open(keys, &password_of(self.id), &self.sealed)
+    }
+}
+
+/// What a password is sealed to: its own row alone.
+#[must_use]
+pub fn password_of(id: CredentialId) -> Aad {
+    Aad::new("credentials", id.0, "password")
 }
 
 pub async fn insert(
@@ -35,7 +55,7 @@ pub async fn insert(
     id: CredentialId,
     name: &Slug,
     user_name: &UserName,
-    sealed: &SealedRow,
+    sealed: &Sealed,
 ) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO credentials (id, name, user_name, sealed_version, key_id, encapped, ciphertext)
@@ -43,7 +63,7 @@ pub async fn insert(
         id.0,
         name.as_str(),
         user_name.as_str(),
-        sealed.sealed_version,
+        sealed.version,
         sealed.key_id,
         sealed.encapped,
         sealed.ciphertext
@@ -74,17 +94,6 @@ pub async fn lock(conn: &mut PgConnection, id: CredentialId) -> Result<Option<Cr
     .await?)
 }
 
-/// What a worker opens.
-pub async fn sealed(conn: &mut PgConnection, id: CredentialId) -> Result<Option<SealedRow>, DbError> {
-    Ok(sqlx::query_as!(
-        SealedRow,
-        "SELECT sealed_version, key_id, encapped, ciphertext FROM credentials WHERE id = $1",
-        id.0
-    )
-    .fetch_optional(conn)
-    .await?)
-}
-
 /// By name. Answers the page and the whole count.
 pub async fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<(Vec<CredentialRow>, i64), DbError> {
     let rows = sqlx::query_as!(
@@ -105,7 +114,7 @@ pub async fn update(
     id: CredentialId,
     name: Option<&Slug>,
     user_name: Option<&UserName>,
-    sealed: Option<&SealedRow>,
+    sealed: Option<&Sealed>,
 ) -> Result<(), DbError> {
     let result = sqlx::query!(
         "UPDATE credentials SET name = coalesce($2, name), user_name = coalesce($3, user_name),
@@ -115,7 +124,7 @@ pub async fn update(
         id.0,
         name.map(Slug::as_str),
         user_name.map(UserName::as_str),
-        sealed.map(|s| s.sealed_version),
+        sealed.map(|s| s.version),
         sealed.map(|s| s.key_id.as_str()),
         sealed.map(|s| s.encapped.as_slice()),
         sealed.map(|s| s.ciphertext.as_slice())

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
 
 use super::{
     DbError,
     claim::Fence,
-    jobs::{self, JobRow},
-    notify, outbox,
+    jobs::{self, JobRow, NewJob},
+    notify, outbox, slots,
 };
 use crate::{
     event::NewEvent,
-    id::JobId,
+    id::{JobId, ServiceId},
     job::{JobState, Problem},
 };
 
@@ -84,6 +84,7 @@ pub async fn settle(conn: &mut PgConnection, job: &JobRow) -> Result<(), DbError
         |error| error.0,
     );
     fail_pending_save(conn, job, &reason).await?;
+    slots::note_failure(conn, job).await?;
     let problem = Problem::permanent(
         "predecessor_failed",
         format!("job {} had to succeed first and did not", job.id),
@@ -152,24 +153,37 @@ pub(super) fn job_event(job: &JobRow) -> NewEvent {
         JobState::Failed => "job.failed",
         JobState::Cancelled => "job.cancelled",
     };
+    let data = json!({
+        "job_id": job.id, "kind": job.kind, "state": job.state, "attempt": job.attempt, "epoch": job.epoch,
+        "service_id": job.service_id, "target_id": job.target_id, "save_id": job.reads_save_id.or(job.save_id),
+        "error": job.error,
+    });
+    event_of(kind, job.id, job.service_id, job.trace_id.clone(), data)
+}
+
+fn event_of(kind: &str, id: JobId, service: Option<ServiceId>, trace_id: Option<String>, data: Value) -> NewEvent {
     NewEvent {
         kind: kind.to_owned(),
-        subject: format!("jobs/{}", job.id),
-        aggregate: format!("job:{}", job.id),
-        service: job.service_id,
-        trace_id: job.trace_id.clone(),
-        data: json!({
-            "job_id": job.id, "kind": job.kind, "state": job.state, "attempt": job.attempt, "epoch": job.epoch,
-            "service_id": job.service_id, "target_id": job.target_id, "save_id": job.reads_save_id.or(job.save_id),
-            "error": job.error,
-        }),
+        subject: format!("jobs/{id}"),
+        aggregate: format!("job:{id}"),
+        service,
+        trace_id,
+        data,
     }
 }
 
-/// The event of a job that was just queued.
-pub async fn announce(conn: &mut PgConnection, id: JobId) -> Result<(), DbError> {
-    match jobs::get(conn, id).await? {
-        Some(job) => outbox::insert(conn, &job_event(&job)).await,
-        None => Ok(()),
-    }
+/// As [`announce`], of many.
+pub async fn announce_all(conn: &mut PgConnection, ids: &[JobId]) -> Result<(), DbError> {
+    let events: Vec<_> = jobs::by_ids(conn, ids).await?.iter().map(job_event).collect();
+    outbox::insert_all(conn, &events).await
+}
+
+/// The event of a job that was just queued, without reading what was just written.
+pub async fn announce(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
+    let data = json!({
+        "job_id": job.id, "kind": job.payload.kind(), "state": JobState::Queued, "attempt": 0, "epoch": 0,
+        "service_id": job.service_id, "target_id": job.target_id, "save_id": job.reads_save_id.or(job.save_id),
+        "error": null,
+    });
+    outbox::insert(conn, &event_of("job.queued", job.id, job.service_id, job.trace_id.clone(), data)).await
 }

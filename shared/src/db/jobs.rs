@@ -9,6 +9,7 @@ use crate::{
     id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
     job::{JobState, Journal, Payload, Problem},
     name::DatabaseName,
+    server::Engine,
 };
 
 /// A job to insert. Its id is the caller's, so that rows of the same transaction can name it.
@@ -123,13 +124,14 @@ impl JobFilter {
     }
 }
 
-/// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon.
+/// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon, and is called for in the
+/// same transaction: the row says that workers were told.
 pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO jobs (id, kind, payload, priority, worker_group, service_id, target_id, server_id, save_id,
              reads_save_id, exclusive_key, group_id, after_job_id, retry_of, max_attempts, deadline_s, stall_s,
-             requested_by, request_id, trace_id)
-         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)",
+             requested_by, request_id, trace_id, dispatched_at)
+         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,clock_timestamp())",
         job.id.0,
         job.payload.kind(),
         Json(&job.payload) as _,
@@ -152,6 +154,53 @@ pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError
         job.trace_id
     )
     .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// As [`insert`], of many backups in one statement; what only other jobs have is left out.
+pub async fn insert_all(tx: &mut PgConnection, jobs: &[&NewJob]) -> Result<(), DbError> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.id.0).collect();
+    let kinds: Vec<_> = jobs.iter().map(|job| job.payload.kind().to_owned()).collect();
+    let payloads: Vec<_> = jobs.iter().map(|job| Json(&job.payload)).collect();
+    let priorities: Vec<_> = jobs.iter().map(|job| job.priority).collect();
+    let groups: Vec<_> = jobs.iter().map(|job| job.worker_group.clone()).collect();
+    let services: Vec<_> = jobs.iter().map(|job| job.service_id.map(|id| id.0)).collect();
+    let targets: Vec<_> = jobs.iter().map(|job| job.target_id.map(|id| id.0)).collect();
+    let servers: Vec<_> = jobs.iter().map(|job| job.server_id.map(|id| id.0)).collect();
+    let saves: Vec<_> = jobs.iter().map(|job| job.save_id.map(|id| id.0)).collect();
+    let keys: Vec<_> = jobs.iter().map(|job| job.exclusive_key.clone()).collect();
+    let together: Vec<_> = jobs.iter().map(|job| job.group_id.map(|id| id.0)).collect();
+    let attempts: Vec<_> = jobs.iter().map(|job| job.max_attempts).collect();
+    let deadlines: Vec<_> = jobs.iter().map(|job| job.deadline_s).collect();
+    let stalls: Vec<_> = jobs.iter().map(|job| job.stall_s).collect();
+    let requested: Vec<_> = jobs.iter().map(|job| job.requested_by.map(|id| id.0)).collect();
+    let requests: Vec<_> = jobs.iter().map(|job| job.request_id.clone()).collect();
+    let traces: Vec<_> = jobs.iter().map(|job| job.trace_id.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO jobs (id, kind, payload, priority, worker_group, service_id, target_id, server_id, save_id, exclusive_key,
+             group_id, max_attempts, deadline_s, stall_s, requested_by, request_id, trace_id, dispatched_at)
+         SELECT *, clock_timestamp() FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[], $8::uuid[],
+             $9::uuid[], $10::text[], $11::uuid[], $12::int[], $13::int[], $14::int[], $15::uuid[], $16::text[], $17::text[])",
+        &ids,
+        &kinds,
+        &payloads as _,
+        &priorities,
+        &groups,
+        &services as _,
+        &targets as _,
+        &servers as _,
+        &saves as _,
+        &keys as _,
+        &together as _,
+        &attempts,
+        &deadlines as _,
+        &stalls as _,
+        &requested as _,
+        &requests as _,
+        &traces as _
+    )
+    .execute(tx)
     .await?;
     Ok(())
 }
@@ -277,14 +326,6 @@ pub async fn request_cancel(
     }))
 }
 
-/// Notes that workers were told of these jobs.
-pub async fn set_dispatched(conn: &mut PgConnection, ids: &[JobId]) -> Result<(), DbError> {
-    sqlx::query!("UPDATE jobs SET dispatched_at = clock_timestamp() WHERE id = ANY($1)", ids as _)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 /// Names the job that a new one repeats.
 pub async fn set_retry_of(conn: &mut PgConnection, id: JobId, old: JobId) -> Result<(), DbError> {
     let done = sqlx::query!("UPDATE jobs SET retry_of = $2 WHERE id = $1", id.0, old.0).execute(conn).await?;
@@ -296,6 +337,7 @@ pub async fn set_retry_of(conn: &mut PgConnection, id: JobId, old: JobId) -> Res
 pub struct Place {
     pub service_id: ServiceId,
     pub server_id: ServerId,
+    pub engine: Engine,
     pub database: DatabaseName,
     pub stores: Vec<String>,
     pub required_copies: i32,
@@ -308,7 +350,8 @@ pub struct Place {
 pub async fn place(conn: &mut PgConnection, target: TargetId) -> Result<Option<Place>, DbError> {
     Ok(sqlx::query_as!(
         Place,
-        "SELECT service_id, server_id, database, stores, required_copies, worker_group, deadline_s, stall_s FROM targets WHERE id = $1",
+        "SELECT t.service_id, t.server_id, s.engine, t.database, t.stores, t.required_copies, t.worker_group, t.deadline_s, t.stall_s
+         FROM targets t JOIN servers s ON s.id = t.server_id WHERE t.id = $1",
         target.0
     )
     .fetch_optional(conn)

@@ -113,6 +113,17 @@ pub async fn end(conn: &mut PgConnection, id: KeptId, how: End, by: JobId) -> Re
     ensure_rows("kept_databases", &done, 1)
 }
 
+/// Ends the time of those that are kept still: nobody will want them.
+pub async fn let_go(conn: &mut PgConnection, ids: &[KeptId]) -> Result<(), DbError> {
+    sqlx::query!(
+        "UPDATE kept_databases SET keep_until = least(keep_until, clock_timestamp()) WHERE id = ANY ($1) AND state = 'kept'",
+        ids as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Those whose time is over and which nobody is about to drop or to swap back; each is tried once an hour.
 pub async fn take_due(conn: &mut PgConnection, limit: i64) -> Result<Vec<(KeptId, TargetId)>, DbError> {
     let rows = sqlx::query!(

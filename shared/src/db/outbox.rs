@@ -36,6 +36,33 @@ pub async fn insert(conn: &mut PgConnection, event: &NewEvent) -> Result<(), DbE
     Ok(())
 }
 
+/// As [`insert`], many at once and in this order.
+pub async fn insert_all(conn: &mut PgConnection, events: &[NewEvent]) -> Result<(), DbError> {
+    let ids: Vec<_> = events.iter().map(|_| EventId::generate().0).collect();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.clone()).collect();
+    let subjects: Vec<_> = events.iter().map(|event| event.subject.clone()).collect();
+    let aggregates: Vec<_> = events.iter().map(|event| event.aggregate.clone()).collect();
+    let services: Vec<_> = events.iter().map(|event| event.service.map(|id| id.0)).collect();
+    let traces: Vec<_> = events.iter().map(|event| event.trace_id.clone()).collect();
+    let data: Vec<_> = events.iter().map(|event| event.data.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO outbox (id, type, subject, aggregate, service_id, service, trace_id, data)
+         SELECT e.id, e.type, e.subject, e.aggregate, e.service_id, (SELECT name FROM services v WHERE v.id = e.service_id), e.trace_id, e.data
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[])
+             WITH ORDINALITY AS e (id, type, subject, aggregate, service_id, trace_id, data, place) ORDER BY e.place",
+        &ids,
+        &kinds,
+        &subjects,
+        &aggregates,
+        &services as _,
+        &traces as _,
+        &data
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// A connection of the relay's own, in no pool: its session holds the lock. The active relay asks something every few
 /// seconds and is silent for at most about 20 s; one that froze loses the session, and with it the lock.
 pub async fn connect_relay(url: &str) -> Result<PgConnection, DbError> {

@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -13,14 +13,19 @@ use super::DbError;
 /// How long a caller waits for a connection before it hears that there is none.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
-/// A pool whose first connection stands: the error says that the database cannot be reached.
+/// How long a connection that has just worked is believed to live, where requests use it: under load asking it would
+/// be every second statement, and who asked hears of a connection that broke all the same and may ask again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A pool for work, whose first connection stands: the error says that the database cannot be reached. A statement
+/// here may be what hours of work end with, so every connection is asked whether it lives before it is lent.
 pub async fn connect(url: &str, connections: u32, application_name: &str) -> Result<PgPool, DbError> {
-    Ok(pool(connections).connect_with(options(url, application_name)?).await?)
+    Ok(pool(connections, Duration::ZERO).connect_with(options(url, application_name)?).await?)
 }
 
-/// A pool that connects when it is first used: the error says only that the URL is none.
+/// A pool for requests, which connects when it is first used: the error says only that the URL is none.
 pub fn connect_later(url: &str, connections: u32, application_name: &str) -> Result<PgPool, DbError> {
-    Ok(pool(connections).connect_lazy_with(options(url, application_name)?))
+    Ok(pool(connections, FRESH).connect_lazy_with(options(url, application_name)?))
 }
 
 /// One connection in no pool, for what lives and dies with its session, such as an advisory lock.
@@ -30,11 +35,21 @@ pub async fn session(url: &str, application_name: &str) -> Result<PgConnection, 
 
 /// A pool of one such connection, for a listener: it connects again through its pool.
 pub(super) fn session_pool(url: &str, application_name: &str) -> Result<PgPool, DbError> {
-    Ok(pool(1).connect_lazy_with(watched(url, application_name)?))
+    Ok(pool(1, Duration::ZERO).connect_lazy_with(watched(url, application_name)?))
 }
 
-fn pool(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE).after_connect(|conn, _| {
+/// Every connection that did nothing for `fresh` is asked whether it lives before it is lent.
+fn pool(connections: u32, fresh: Duration) -> PgPoolOptions {
+    let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE);
+    let options = options.test_before_acquire(false).before_acquire(move |conn, meta| {
+        Box::pin(async move {
+            if meta.idle_for >= fresh {
+                conn.ping().await?;
+            }
+            Ok(true)
+        })
+    });
+    options.after_connect(|conn, _| {
         Box::pin(async move {
             // Behind a long queue the claim's estimate passes the threshold, and compiling it takes five times as long as
             // running it. A process that freezes inside a transaction must not hold its rows' locks for ever: nobody

@@ -228,6 +228,7 @@ async fn insert_save(
         exclude_tables: manifest.exclude_tables.clone(),
         collections: manifest.collections.clone(),
         exclude_collections: manifest.exclude_collections.clone(),
+        bytes_per_s: None,
     });
     // The job that made it, as far as it is known: the objects are its epoch's.
     sqlx::query!(

@@ -1,20 +1,26 @@
 //! Saves and their copies: insert, read, list, and the steps of their life.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
 use super::{Counted, DbError, ensure_rows, span::Span};
 use crate::{
-    id::{AdminId, JobId, SaveId, ServiceId, TargetId},
+    drift::Suspicion,
+    id::{AdminId, JobId, SaveId, ScheduleId, ServiceId, TargetId},
     job::Problem,
     manifest::{Encoding, Manifest, Sealing},
     save::{CopyState, Mode, Origin, SaveState, Scope},
+    schedule::Depth,
 };
 
 /// A save to insert, pending until its job has succeeded.
 #[derive(Debug, Clone)]
 pub struct NewSave {
     pub id: SaveId,
+    /// The job that makes it: added after it, in the same transaction.
+    pub job_id: JobId,
     pub target_id: TargetId,
     pub service_id: ServiceId,
     pub scope: Scope,
@@ -23,6 +29,8 @@ pub struct NewSave {
     pub stores: Vec<String>,
     pub required_copies: i32,
     pub requested_by: Option<AdminId>,
+    /// The schedule that asks for it.
+    pub schedule_id: Option<ScheduleId>,
     pub note: String,
 }
 
@@ -50,10 +58,16 @@ pub struct SaveRow {
     pub valid: bool,
     /// Why a person called it invalid; none: nobody did.
     pub invalid_reason: Option<String>,
+    /// What a verification found that makes it of no use; none: nothing did.
+    pub unusable_reason: Option<String>,
     pub trusted: bool,
     pub suspicious: bool,
+    /// In what it is, or was until it was accepted, out of line with those before it.
+    pub suspicions: Option<Json<Vec<Suspicion>>>,
     pub pinned: bool,
     pub verified_at: Option<DateTime<Utc>>,
+    /// The deepest verification that it has passed.
+    pub verified_depth: Option<Depth>,
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub available_at: Option<DateTime<Utc>>,
@@ -115,34 +129,92 @@ impl SaveFilter {
     }
 }
 
-/// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock).
-pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<i32, DbError> {
-    let version = sqlx::query_scalar!(
-        "UPDATE targets SET last_version = last_version + 1 WHERE id = $1 RETURNING last_version",
-        save.target_id.0
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    sqlx::query!(
-        "INSERT INTO saves (id, target_id, service_id, version, scope, origin, mode, required_copies, requested_by, note)
-         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+/// Adds a pending save and its copies, and gives it the target's next version (under the target's row lock). One statement, as
+/// it stands in the way of every enqueue.
+pub async fn insert(conn: &mut PgConnection, save: &NewSave) -> Result<(), DbError> {
+    let done = sqlx::query!(
+        "WITH numbered AS (UPDATE targets SET last_version = last_version + 1 WHERE id = $2 RETURNING last_version),
+             saved AS (
+               INSERT INTO saves (id, target_id, service_id, version, scope, origin, mode, required_copies, requested_by, note,
+                   job_id, schedule_id)
+               SELECT $1, $2, $3, last_version, $4, $5, $6, $7, $8, $9, $10, $11 FROM numbered RETURNING id)
+         INSERT INTO save_copies (save_id, store) SELECT id, unnest($12::text[]) FROM saved",
         save.id.0,
         save.target_id.0,
         save.service_id.0,
-        version,
         save.scope.as_str(),
         save.origin.as_str(),
         save.mode.as_str(),
         save.required_copies,
         save.requested_by as _,
-        save.note
+        save.note,
+        save.job_id.0,
+        save.schedule_id as _,
+        &save.stores
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    sqlx::query!("INSERT INTO save_copies (save_id, store) SELECT $1, unnest($2::text[])", save.id.0, &save.stores)
-        .execute(conn)
+    ensure_rows("save_copies", &done, save.stores.len() as u64)
+}
+
+/// As [`insert`], of many, also several of one target, in as many statements.
+pub async fn insert_all(tx: &mut PgConnection, saves: &[&NewSave]) -> Result<(), DbError> {
+    let targets: Vec<_> = saves.iter().map(|save| save.target_id).collect();
+    // In one order, whoever comes: two schedulers with targets in common would otherwise wait for each other.
+    sqlx::query!("SELECT id FROM targets WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", &targets as _)
+        .fetch_all(&mut *tx)
         .await?;
-    Ok(version)
+    let raised = sqlx::query!(
+        r#"UPDATE targets t SET last_version = t.last_version + w.n
+         FROM (SELECT id, count(*)::int AS n FROM unnest($1::uuid[]) AS id GROUP BY id) w
+         WHERE t.id = w.id RETURNING t.id, t.last_version - w.n AS "before!""#,
+        &targets as _
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut versions: HashMap<TargetId, i32> = raised.into_iter().map(|row| (row.id, row.before)).collect();
+    let mut given = Vec::with_capacity(saves.len());
+    for target in &targets {
+        let version = versions.get_mut(target).ok_or(DbError::Rows { table: "targets", expected: 1, actual: 0 })?;
+        *version += 1;
+        given.push(*version);
+    }
+    let ids: Vec<_> = saves.iter().map(|save| save.id.0).collect();
+    let services: Vec<_> = saves.iter().map(|save| save.service_id.0).collect();
+    let scopes: Vec<_> = saves.iter().map(|save| save.scope.as_str().to_owned()).collect();
+    let origins: Vec<_> = saves.iter().map(|save| save.origin.as_str().to_owned()).collect();
+    let modes: Vec<_> = saves.iter().map(|save| save.mode.as_str().to_owned()).collect();
+    let required: Vec<_> = saves.iter().map(|save| save.required_copies).collect();
+    let requested: Vec<_> = saves.iter().map(|save| save.requested_by.map(|id| id.0)).collect();
+    let notes: Vec<_> = saves.iter().map(|save| save.note.clone()).collect();
+    let jobs: Vec<_> = saves.iter().map(|save| save.job_id.0).collect();
+    let schedules: Vec<_> = saves.iter().map(|save| save.schedule_id.map(|id| id.0)).collect();
+    sqlx::query!(
+        "INSERT INTO saves (id, target_id, service_id, version, scope, origin, mode, required_copies, requested_by, note,
+             job_id, schedule_id)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::int[], $9::uuid[], $10::text[],
+             $11::uuid[], $12::uuid[])",
+        &ids,
+        &targets as _,
+        &services,
+        &given,
+        &scopes,
+        &origins,
+        &modes,
+        &required,
+        &requested as _,
+        &notes,
+        &jobs,
+        &schedules as _
+    )
+    .execute(&mut *tx)
+    .await?;
+    let copies = || saves.iter().flat_map(|save| save.stores.iter().map(|store| (save.id.0, store.clone())));
+    let (of, stores): (Vec<_>, Vec<_>) = copies().unzip();
+    sqlx::query!("INSERT INTO save_copies (save_id, store) SELECT * FROM unnest($1::uuid[], $2::text[])", &of, &stores)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Lets a save expire so many seconds from now.
@@ -160,14 +232,6 @@ pub async fn set_life(conn: &mut PgConnection, save: SaveId, seconds: f64) -> Re
 /// What the save is nobody known here can vouch for: restoring it asks for more.
 pub async fn distrust(conn: &mut PgConnection, save: SaveId) -> Result<(), DbError> {
     let done = sqlx::query!("UPDATE saves SET trusted = false WHERE id = $1", save.0).execute(conn).await?;
-    ensure_rows("saves", &done, 1)
-}
-
-/// Names the job that makes the save: written after the job, in the same transaction.
-pub async fn set_job(conn: &mut PgConnection, save: SaveId, job: JobId) -> Result<(), DbError> {
-    let done = sqlx::query!("UPDATE saves SET job_id = $2 WHERE id = $1 AND state = 'pending'", save.0, job.0)
-        .execute(conn)
-        .await?;
     ensure_rows("saves", &done, 1)
 }
 

@@ -10,7 +10,8 @@ use crate::{event::NewEvent, id::SaveId, save::CopyState};
 /// Writes what a person may change, as the row has it now; the state is the one that the row had under its lock.
 pub async fn update(conn: &mut PgConnection, row: &SaveRow) -> Result<(), DbError> {
     let done = sqlx::query!(
-        "UPDATE saves SET note = $3, pinned = $4, valid = $5, invalid_reason = $6, expires_at = $7
+        "UPDATE saves SET note = $3, pinned = $4, valid = $5, invalid_reason = $6, expires_at = $7,
+             unusable_reason = $8, unusable_depth = CASE WHEN $8::text IS NULL THEN NULL ELSE unusable_depth END
          WHERE id = $1 AND state = $2",
         row.id.0,
         row.state.as_str(),
@@ -18,7 +19,8 @@ pub async fn update(conn: &mut PgConnection, row: &SaveRow) -> Result<(), DbErro
         row.pinned,
         row.valid,
         row.invalid_reason,
-        row.expires_at
+        row.expires_at,
+        row.unusable_reason
     )
     .execute(conn)
     .await?;

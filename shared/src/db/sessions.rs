@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::DbError;
+use super::{DbError, admins::RoleRow};
 use crate::id::{AdminId, SessionId};
 
 /// The admin behind a live session: neither revoked nor over, the admin not disabled.
@@ -14,8 +14,8 @@ pub struct LiveSession {
     pub token_version: i32,
     /// The absolute end of the session, whatever is renewed.
     pub expires_at: DateTime<Utc>,
-    /// The database's clock now: the one clock for lives of sessions.
-    pub now: DateTime<Utc>,
+    /// The admin's roles, the global ones first.
+    pub roles: Vec<RoleRow>,
 }
 
 /// Opens a session that lasts `life_s` seconds from now, and answers its absolute end.
@@ -38,17 +38,29 @@ pub async fn open(
     .await?)
 }
 
-/// The session, if it is live.
+/// The session, if it is live. One statement, as it is asked on each request.
 pub async fn live(conn: &mut PgConnection, id: SessionId) -> Result<Option<LiveSession>, DbError> {
-    Ok(sqlx::query_as!(
-        LiveSession,
-        "SELECT s.admin_id, a.name AS admin_name, a.token_version, s.expires_at, clock_timestamp() AS \"now!\"
-         FROM sessions s JOIN admins a ON a.id = s.admin_id
-         WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND a.disabled_at IS NULL",
+    let rows = sqlx::query!(
+        "SELECT s.admin_id, a.name AS admin_name, a.token_version, s.expires_at, r.role AS \"role?\", r.service_id
+         FROM sessions s JOIN admins a ON a.id = s.admin_id LEFT JOIN admin_roles r ON r.admin_id = a.id
+         WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND a.disabled_at IS NULL
+         ORDER BY r.service_id NULLS FIRST",
         id.0
     )
-    .fetch_optional(conn)
-    .await?)
+    .fetch_all(conn)
+    .await?;
+    let mut live: Option<LiveSession> = None;
+    for row in rows {
+        let session = live.get_or_insert_with(|| LiveSession {
+            admin_id: row.admin_id,
+            admin_name: row.admin_name,
+            token_version: row.token_version,
+            expires_at: row.expires_at,
+            roles: Vec::new(),
+        });
+        session.roles.extend(row.role.map(|role| RoleRow { role, service_id: row.service_id }));
+    }
+    Ok(live)
 }
 
 /// A live session, for its owner to recognise.

@@ -70,12 +70,15 @@ pub async fn cancel_orphans(tx: &mut PgConnection) -> Result<u64, DbError> {
     Ok(orphans.len() as u64)
 }
 
-/// Due jobs that nobody was told of lately: their hints are sent again.
-pub async fn undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId>, DbError> {
+/// Due jobs that nobody was told of lately, noted as told of: their hints are sent again. What somebody else has in hand is
+/// passed over.
+pub async fn take_undispatched(tx: &mut PgConnection, limit: i64) -> Result<Vec<JobId>, DbError> {
     Ok(sqlx::query_scalar!(
-        "SELECT id FROM jobs WHERE state = 'queued' AND next_run_at <= clock_timestamp() AND cancel_requested_at IS NULL
-           AND (dispatched_at IS NULL OR dispatched_at < clock_timestamp() - interval '15 s')
-         ORDER BY priority DESC, next_run_at, id LIMIT $1",
+        "WITH due AS (
+           SELECT id FROM jobs WHERE state = 'queued' AND next_run_at <= clock_timestamp() AND cancel_requested_at IS NULL
+             AND (dispatched_at IS NULL OR dispatched_at < clock_timestamp() - interval '15 s')
+           ORDER BY priority DESC, next_run_at, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE jobs SET dispatched_at = clock_timestamp() FROM due WHERE jobs.id = due.id RETURNING jobs.id",
         limit
     )
     .fetch_all(tx)

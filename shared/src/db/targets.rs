@@ -1,10 +1,11 @@
 //! Targets: one database of a service that can be backed up.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use super::{DbError, ensure_rows};
 use crate::{
+    drift::Drift,
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
     server::MongoMode,
@@ -28,6 +29,10 @@ pub struct TargetRow {
     pub stall_s: Option<i32>,
     /// What dumps and restores it, if it is of `MongoDB`.
     pub mongo_mode: MongoMode,
+    /// When a save of it is suspicious; none: as usual.
+    pub drift: Option<Json<Drift>>,
+    /// What a wipe leaves alone: patterns of [`crate::wipe::KeepPattern`].
+    pub wipe_keep: Vec<String>,
     pub last_version: i32,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -36,8 +41,8 @@ pub struct TargetRow {
 pub async fn insert(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO targets (id, service_id, server_id, name, database, backup_credential_id, restore_credential_id,
-                              stores, required_copies, worker_group, deadline_s, stall_s, mongo_mode)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                              stores, required_copies, worker_group, deadline_s, stall_s, mongo_mode, drift, wipe_keep)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         row.id.0,
         row.service_id.0,
         row.server_id.0,
@@ -50,7 +55,9 @@ pub async fn insert(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
         row.worker_group.as_str(),
         row.deadline_s,
         row.stall_s,
-        row.mongo_mode.as_str()
+        row.mongo_mode.as_str(),
+        row.drift.as_ref() as _,
+        &row.wipe_keep
     )
     .execute(conn)
     .await?;
@@ -61,7 +68,7 @@ pub async fn get(conn: &mut PgConnection, id: TargetId) -> Result<Option<TargetR
     Ok(sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, drift, wipe_keep, last_version, created_at, updated_at
          FROM targets WHERE id = $1",
         id.0
     )
@@ -74,7 +81,7 @@ pub async fn lock(conn: &mut PgConnection, id: TargetId) -> Result<Option<Target
     Ok(sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, drift, wipe_keep, last_version, created_at, updated_at
          FROM targets WHERE id = $1 FOR UPDATE",
         id.0
     )
@@ -93,7 +100,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         TargetRow,
         "SELECT id, service_id, server_id, name, database, backup_credential_id, restore_credential_id, stores, required_copies,
-             worker_group, deadline_s, stall_s, mongo_mode, last_version, created_at, updated_at
+             worker_group, deadline_s, stall_s, mongo_mode, drift, wipe_keep, last_version, created_at, updated_at
          FROM targets
          WHERE ($1::uuid[] IS NULL OR service_id = ANY ($1)) AND ($2::uuid IS NULL OR server_id = $2)
          ORDER BY service_id, name LIMIT $3 OFFSET $4",
@@ -120,7 +127,7 @@ pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
     let result = sqlx::query!(
         "UPDATE targets SET server_id = $2, name = $3, database = $4, backup_credential_id = $5, restore_credential_id = $6,
                 stores = $7, required_copies = $8, worker_group = $9, deadline_s = $10, stall_s = $11, mongo_mode = $12,
-                updated_at = clock_timestamp()
+                drift = $13, wipe_keep = $14, updated_at = clock_timestamp()
          WHERE id = $1",
         row.id.0,
         row.server_id.0,
@@ -133,7 +140,9 @@ pub async fn update(conn: &mut PgConnection, row: &TargetRow) -> Result<(), DbEr
         row.worker_group.as_str(),
         row.deadline_s,
         row.stall_s,
-        row.mongo_mode.as_str()
+        row.mongo_mode.as_str(),
+        row.drift.as_ref() as _,
+        &row.wipe_keep
     )
     .execute(conn)
     .await?;

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, types::Json};
 use super::DbError;
 use crate::{
     id::{AdminId, JobId, SaveId, TargetId, TransferId},
-    job::Problem,
+    job::{NewDatabase, Problem},
     name::Slug,
 };
 
@@ -22,8 +22,13 @@ pub const LIFE: Duration = Duration::from_mins(5);
 pub enum Errand {
     /// Stored bytes of one copy: one object, or all of them as a tar.
     Content { save_id: SaveId, store: Slug, part: Option<String> },
-    /// A dump that becomes a save of the target.
-    Import { target_id: TargetId, note: String },
+    /// A dump that becomes a save of the target; or, where a database is named, plain SQL that becomes that.
+    Import {
+        target_id: TargetId,
+        note: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        into: Option<NewDatabase>,
+    },
 }
 
 impl Errand {

@@ -2,11 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::DbError;
-use crate::{
-    id::{CredentialId, ServerId, ServiceId, TargetId},
-    secret::Sealed,
-};
+use super::{DbError, credentials::SealedCredential};
+use crate::id::{CredentialId, ServerId, ServiceId, TargetId};
 
 /// A target with all that a job on it needs. The password is still sealed.
 #[derive(Debug, Clone)]
@@ -38,15 +35,11 @@ pub struct TargetWork {
 }
 
 impl TargetWork {
-    /// The sealed password, for [`crate::secret::open`].
+    /// What the worker logs in with.
     #[must_use]
-    pub fn sealed(&self) -> Sealed {
-        Sealed {
-            version: self.sealed_version,
-            key_id: self.key_id.clone(),
-            encapped: self.encapped.clone(),
-            ciphertext: self.ciphertext.clone(),
-        }
+    pub fn credential(&self) -> SealedCredential {
+        let sealed = (self.sealed_version, self.key_id.clone(), self.encapped.clone(), self.ciphertext.clone());
+        SealedCredential::of(self.credential_id, self.user_name.clone(), sealed)
     }
 }
 

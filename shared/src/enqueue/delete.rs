@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Asked, DEFAULT_PRIORITY, EnqueueError, submit};
 use crate::{
-    db::{deletion, jobs, saves, tickets},
+    db::{data_sets, deletion, jobs, saves, tickets},
     id::{JobId, SaveId},
     job::{DeleteJob, Payload},
     save::SaveState,
@@ -43,6 +43,9 @@ pub async fn delete(tx: &mut PgConnection, save_id: SaveId, asked: &Asked) -> Re
             }
             if let Some(user) = deletion::user(tx, save_id).await? {
                 return Err(EnqueueError::SaveInUse { id: save_id, job: user.job, kind: user.kind });
+            }
+            if let Some(name) = data_sets::holding(tx, save_id).await? {
+                return Err(EnqueueError::SaveHeld { id: save_id, name });
             }
             if tickets::is_fetched(tx, save_id).await? {
                 return Err(EnqueueError::SaveFetched(save_id));

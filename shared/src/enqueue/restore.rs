@@ -9,7 +9,7 @@ use crate::{
         kept::{self, KeptRow},
         saves,
     },
-    id::{JobId, KeptId, SaveId, TargetId},
+    id::{GroupId, JobId, KeptId, SaveId, TargetId},
     job::{Compare, ExpireJob, KEEP_OLD_S, Method, OwnerPolicy, Part, Payload, PrivilegePolicy, RestoreJob, UndoJob},
     name::DatabaseName,
     save::{Mode, Origin, SaveState, Scope},
@@ -72,6 +72,7 @@ impl RestoreRequest {
             safety_save_id: None,
             part: self.part,
             compare: self.compare,
+            stands_by: false,
         }
     }
 }
@@ -83,6 +84,25 @@ const EXPIRE_ATTEMPTS: i32 = 2;
 
 /// Enqueues a restore.
 pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Asked) -> Result<JobId, EnqueueError> {
+    enqueue(tx, wanted, None, asked).await
+}
+
+/// As [`restore`], of one that stands by: what it restores is kept beside the database, for the data set that it is one of.
+pub(super) async fn stand_by(
+    tx: &mut PgConnection,
+    wanted: RestoreRequest,
+    of: GroupId,
+    asked: &Asked,
+) -> Result<JobId, EnqueueError> {
+    enqueue(tx, wanted, Some(of), asked).await
+}
+
+async fn enqueue(
+    tx: &mut PgConnection,
+    wanted: RestoreRequest,
+    data_set: Option<GroupId>,
+    asked: &Asked,
+) -> Result<JobId, EnqueueError> {
     let save = saves::lock_to_read(tx, wanted.save_id).await?.ok_or(EnqueueError::SaveMissing(wanted.save_id))?;
     if save.state != SaveState::Available {
         return Err(EnqueueError::SaveNotAvailable { id: save.id, state: save.state });
@@ -91,11 +111,12 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
     let job = JobId::generate();
     let (safety_save_id, own) = match wanted.into {
-        Place::Own(Replace { safety: true, .. }) => (Some(safety_save(tx, target_id, &place, asked).await?), true),
+        Place::Own(Replace { safety: true, .. }) => (Some(safety_save(tx, job, target_id, &place, asked).await?), true),
         Place::Own(_) => (None, true),
         Place::New(_) | Place::Other(_) => (None, false),
     };
-    let restore = RestoreJob { safety_save_id, ..wanted.job(target_id, &place.database) };
+    let restore =
+        RestoreJob { safety_save_id, stands_by: data_set.is_some(), ..wanted.job(target_id, &place.database) };
     let exclusive_key = if own {
         format!("target:{target_id}")
     } else {
@@ -106,18 +127,17 @@ pub async fn restore(tx: &mut PgConnection, wanted: RestoreRequest, asked: &Aske
     let mut row = new_job(job, Payload::Restore(restore), target_id, &place, asked);
     row.reads_save_id = reads_save_id;
     row.save_id = safety_save_id;
+    row.group_id = data_set;
     row.exclusive_key = Some(exclusive_key);
     row.max_attempts = asked.attempts.min(RESTORE_ATTEMPTS);
     submit(tx, &row).await?;
-    if let Some(safety) = safety_save_id {
-        saves::set_job(tx, safety, job).await?;
-    }
     Ok(job)
 }
 
-/// The pending save that the restore fills with what is there.
-async fn safety_save(
+/// The pending save that the restore, or the wipe, fills with what is there.
+pub(super) async fn safety_save(
     tx: &mut PgConnection,
+    job_id: JobId,
     target_id: TargetId,
     place: &jobs::Place,
     asked: &Asked,
@@ -127,6 +147,7 @@ async fn safety_save(
     let required = place.required_copies.min(i32::try_from(stores.len()).unwrap_or(i32::MAX));
     let save = saves::NewSave {
         id,
+        job_id,
         target_id,
         service_id: place.service_id,
         scope: Scope::Full,
@@ -135,6 +156,7 @@ async fn safety_save(
         stores,
         required_copies: required,
         requested_by: asked.by,
+        schedule_id: None,
         note: String::new(),
     };
     saves::insert(tx, &save).await?;
@@ -147,10 +169,12 @@ pub async fn undo(
     tx: &mut PgConnection,
     kept: &KeptRow,
     keep_old_s: u32,
+    group: Option<GroupId>,
     asked: &Asked,
 ) -> Result<JobId, EnqueueError> {
-    let payload = UndoJob { v: 1, target_id: kept.target_id, kept_id: kept.id, keep_old_s };
-    on_target(tx, Payload::Undo(payload), kept.target_id, asked, RESTORE_ATTEMPTS).await
+    let payload =
+        UndoJob { v: 1, target_id: kept.target_id, kept_id: kept.id, keep_old_s, of_data_set: group.is_some() };
+    on_target(tx, Payload::Undo(payload), kept.target_id, group, asked, RESTORE_ATTEMPTS).await
 }
 
 /// Enqueues the drop of what was kept long enough.
@@ -160,7 +184,8 @@ pub async fn expire(
     target_id: TargetId,
     asked: &Asked,
 ) -> Result<JobId, EnqueueError> {
-    on_target(tx, Payload::Expire(ExpireJob { v: 1, target_id, kept_id }), target_id, asked, EXPIRE_ATTEMPTS).await
+    on_target(tx, Payload::Expire(ExpireJob { v: 1, target_id, kept_id }), target_id, None, asked, EXPIRE_ATTEMPTS)
+        .await
 }
 
 /// Again what a restore did not do.
@@ -191,19 +216,21 @@ pub(super) async fn restore_again(
 /// Again what an undo did not do.
 pub(super) async fn undo_again(tx: &mut PgConnection, job: UndoJob, asked: &Asked) -> Result<JobId, EnqueueError> {
     let kept = kept::get(tx, job.kept_id).await?.filter(|kept| kept.is_kept).ok_or(EnqueueError::NothingKept)?;
-    undo(tx, &kept, job.keep_old_s, asked).await
+    undo(tx, &kept, job.keep_old_s, None, asked).await
 }
 
 async fn on_target(
     tx: &mut PgConnection,
     payload: Payload,
     target_id: TargetId,
+    group: Option<GroupId>,
     asked: &Asked,
     attempts: i32,
 ) -> Result<JobId, EnqueueError> {
     let place = jobs::place(tx, target_id).await?.ok_or(EnqueueError::TargetMissing(target_id))?;
     let job = JobId::generate();
     let mut row = new_job(job, payload, target_id, &place, asked);
+    row.group_id = group;
     row.exclusive_key = Some(format!("target:{target_id}"));
     row.max_attempts = asked.attempts.min(attempts);
     submit(tx, &row).await?;

@@ -36,4 +36,7 @@ pub struct BackupJob {
     pub collections: Vec<CollectionName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_collections: Vec<CollectionName>,
+    /// Raw bytes per second at most; none: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
 }

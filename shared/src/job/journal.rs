@@ -79,12 +79,33 @@ pub struct Renames {
     pub kept_id: Option<KeptId>,
 }
 
-impl Renames {
-    /// Whether there was anything that could have been saved first.
-    #[must_use]
-    pub fn found_something(&self) -> bool {
-        !self.views_out.is_empty() || self.moves.iter().any(|one| one.had)
-    }
+/// A collection that is emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emptied {
+    pub name: String,
+    /// How it is made anew, where documents cannot be deleted from it. None: they are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// A collection that is dropped and made anew, empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The UUID of the one that goes, where the server tells it: another one is the one that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Its options as BSON in base64, as of a [`View`].
+    pub options: String,
+    /// Its indexes but for that of `_id`: a document with the array `indexes`, as BSON in base64.
+    pub indexes: String,
+}
+
+/// Collections of one MongoDB database that are emptied one after another: no transaction holds them together, and none can be
+/// filled again from here, but to empty what is left is as good the second time as the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emptying {
+    pub database: DatabaseName,
+    pub collections: Vec<Emptied>,
 }
 
 /// What is about to be made final.
@@ -92,14 +113,17 @@ impl Renames {
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     Swap(Swap),
-    /// A restore tool that works inside the database is about to get what it needs to commit its transaction: the server
-    /// tells what became of that.
+    /// A transaction inside the database is about to be committed, by a restore tool that gets what it needs for that, or by a
+    /// wipe: the server tells what became of it.
     Transaction {
         database: DatabaseName,
         /// The whole transaction id (`xid8`) in digits.
         id: String,
     },
     Renames(Renames),
+    /// Collections that wait under the names that are called `aside` here, until an undo brings them in. Nothing was renamed.
+    Waits(Renames),
+    Emptying(Emptying),
 }
 
 /// The note. Its job is from then on resolved, not repeated.

@@ -94,4 +94,8 @@ pub struct RestoreJob {
     /// Of a whole save that is restored beside what is there.
     #[serde(default)]
     pub compare: Compare,
+    /// In place by swap, but for the swap: what is restored is kept beside the database until somebody swaps it in, as one
+    /// of a data set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_by: bool,
 }

@@ -19,4 +19,7 @@ pub struct UndoJob {
     /// Seconds that the database which makes way for it is kept.
     #[serde(default = "keep_old_s")]
     pub keep_old_s: u32,
+    /// It is a step of the restore of a data set, which tells itself where it has come to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_data_set: bool,
 }

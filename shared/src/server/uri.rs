@@ -95,10 +95,17 @@ impl MongoUri {
     /// The first host, and its port: what lists and messages call the server.
     #[must_use]
     pub fn first_host(&self) -> Option<(HostName, u16)> {
-        let (_, rest) = self.0.split_once("://")?;
-        let first = rest.split(['/', '?', ',']).next()?;
-        let (host, port) = host_and_port(first)?;
-        Some((host, port.unwrap_or(Engine::Mongodb.default_port())))
+        self.hosts().next()
+    }
+
+    /// The hosts, and their ports.
+    pub fn hosts(&self) -> impl Iterator<Item = (HostName, u16)> {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let hosts = rest.split(['/', '?']).next().unwrap_or_default();
+        hosts
+            .split(',')
+            .filter_map(host_and_port)
+            .map(|(host, port)| (host, port.unwrap_or(Engine::Mongodb.default_port())))
     }
 
     /// The value of an option, percent-encoding undone where it is plain.

@@ -3,8 +3,12 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use support::{App, Database, Digest, Process, TargetSpec, WorkerSpec, digest::auction, until};
+
+/// Scenes that are played at once.
+const SCENES: usize = 3;
 
 /// A worker of this group with short times, that dies or freezes where `script` says; empty: nowhere.
 pub(crate) fn spec(app: &App, name: &str, group: &str, script: &str) -> WorkerSpec {
@@ -35,6 +39,23 @@ pub(crate) fn passed(app: &App) -> Vec<String> {
 pub(crate) async fn killed(worker: &mut Process, point: &str) {
     let status = worker.ended().await;
     assert_eq!(status.signal(), Some(9), "at {point} it ended by itself:\n{}", worker.tail());
+}
+
+/// A worker takes the job and kills itself where `script` says, and another one comes, which is given. Past its point of no
+/// return nobody cancels the job, whoever has it.
+pub(crate) async fn handed_on(app: &App, job: &str, script: &str, is_past_return: bool) -> Process {
+    let mut first = app.worker_starting(&spec(app, "a", "default", script));
+    killed(&mut first, script).await;
+    if is_past_return {
+        app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await.expect(409);
+    }
+    app.worker_with(&spec(app, "b", "default", "")).await
+}
+
+/// Plays a scene of its own for each of these cases, some at once. The scenes are taken down at the end alone: a DROP DATABASE
+/// waits for every login on the server, and would wait here for those of this very thread.
+pub(crate) async fn for_each<C, F: Future>(cases: impl IntoIterator<Item = C>, play: impl FnMut(C) -> F) {
+    drop(stream::iter(cases).map(play).buffered(SCENES).collect::<Vec<_>>().await);
 }
 
 /// Waits until the worker has frozen itself at this point.

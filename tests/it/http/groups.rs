@@ -92,3 +92,26 @@ async fn of_a_group_everybody_sees_the_jobs_of_their_services() {
     assert_eq!(nobody.get(&path).await.expect(200)["jobs"][0]["id"], json!(theirs));
     app.client.get("/v1/groups/00000000-0000-7000-8000-000000000000").await.expect(404);
 }
+
+#[tokio::test]
+async fn a_service_wide_backup_that_is_asked_for_again_is_the_same_group_and_waits_for_it() {
+    let database = Database::small().await;
+    let mut app = App::spawn().await;
+    app.target(&database).await;
+    let path = format!("/v1/services/{}/backups", app.service().await);
+    let client = &app.client;
+    let ask = |wait: &str| {
+        let request = client.request(reqwest::Method::POST, &format!("{path}{wait}"));
+        client.send(request.header("idempotency-key", "nightly").json(&json!({})))
+    };
+    let first = ask("").await.expect(202);
+    let group = format!("/v1/groups/{}", first["group_id"].as_str().unwrap());
+    let again = ask("?wait=100ms").await;
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.expect(202), first);
+    assert_eq!(client.get(&group).await.expect(200)["state"], "queued");
+    let (_worker, waited) = tokio::join!(app.worker("a"), ask("?wait=60s"));
+    assert_eq!(waited.expect(202), first);
+    assert_eq!(client.get(&group).await.expect(200)["state"], "succeeded", "it was not waited for");
+    assert_eq!(app.value::<i64>("SELECT count(*) FROM jobs").await, 1);
+}

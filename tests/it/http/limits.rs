@@ -134,12 +134,29 @@ async fn a_day_has_so_many_jobs_and_says_what_is_left() {
     assert_eq!((next.status.as_u16(), parameter(&next, "ratelimit", "jobs", "r")), (202, Some(3)), "{}", next.text);
 
     // An admin's own number goes before the configured one; 0 is none.
+    let id: String = app.value("SELECT id::text FROM admins WHERE name = 'clerk'").await;
+    let admin = format!("/v1/admins/{id}");
     for (own, status) in [(6, 202), (6, 429), (0, 202), (0, 202)] {
-        app.execute(&format!("UPDATE admins SET jobs_per_day = {own} WHERE name = 'clerk'")).await;
+        let set = root.patch(&admin, json!({ "jobs_per_day": own })).await.expect(200);
+        assert_eq!(set["jobs_per_day"], own);
         clerk.post(&path, json!({})).await.expect(status);
     }
+    for bad in [json!(-1), json!(1_000_001), json!("6")] {
+        let refused = root.patch(&admin, json!({ "jobs_per_day": bad })).await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.body["errors"][0]["pointer"]),
+            (422, &json!("/jobs_per_day")),
+            "{}",
+            refused.text
+        );
+    }
+    // What is not named stays; null is what the configuration says, which is 5, and it is used up.
+    root.patch(&admin, json!({ "disabled": false })).await.expect(200);
+    assert_eq!(root.get(&admin).await.expect(200)["jobs_per_day"], 0);
+    assert_eq!(root.patch(&admin, json!({ "jobs_per_day": null })).await.expect(200)["jobs_per_day"], Value::Null);
+    clerk.post(&path, json!({})).await.expect(429);
     // A new day.
-    app.execute("UPDATE admins SET jobs_per_day = NULL; UPDATE jobs_of_a_day SET day = day - 1").await;
+    app.execute("UPDATE jobs_of_a_day SET day = day - 1").await;
     let next = clerk.post(&path, json!({})).await;
     assert_eq!((next.status.as_u16(), parameter(&next, "ratelimit", "jobs", "r")), (202, Some(4)), "{}", next.text);
     // The first API was told of no quota.

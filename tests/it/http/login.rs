@@ -1,7 +1,9 @@
 //! Logging in and out.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use support::{ADMIN_PASSWORD, Answer, App};
+use support::{ADMIN_PASSWORD, Answer, App, Client, until};
 
 use super::cast;
 
@@ -87,7 +89,7 @@ async fn a_session_ends_by_logout_by_its_time_and_with_its_admin() {
     let session = client.get("/v1/auth/me").await.expect(200)["session_id"].as_str().unwrap().to_owned();
     let over = "UPDATE sessions SET expires_at = now() WHERE id = $1::uuid";
     sqlx::query(over).bind(&session).execute(&app.pool).await.unwrap();
-    client.get("/v1/auth/me").await.expect(401);
+    soon(&client, "/v1/auth/me", 401).await;
 
     let client = cast::admin(&app, "viewer", &[("viewer", None)]).await;
     client.get("/v1/servers").await.expect(200);
@@ -95,7 +97,31 @@ async fn a_session_ends_by_logout_by_its_time_and_with_its_admin() {
         .execute(&app.pool)
         .await
         .unwrap();
-    client.get("/v1/servers").await.expect(403);
+    soon(&client, "/v1/servers", 403).await;
     sqlx::query("UPDATE admins SET disabled_at = now() WHERE name = 'viewer'").execute(&app.pool).await.unwrap();
-    client.get("/v1/auth/me").await.expect(401);
+    soon(&client, "/v1/auth/me", 401).await;
+}
+
+/// What the process was not told of it sees within five seconds (guarantee G3).
+async fn soon(client: &Client, path: &str, status: u16) {
+    let asked = Instant::now();
+    until(&format!("{path} is answered {status}"), || async {
+        (client.get(path).await.status == status).then_some(())
+    })
+    .await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "guarantee G3");
+}
+
+#[tokio::test]
+async fn another_process_believes_who_has_logged_out_for_a_moment_and_lets_them_change_nothing() {
+    let app = App::spawn().await;
+    let (_api, other) = cast::another_api(&app, "api-other", &[]).await;
+    other.get("/v1/auth/me").await.expect(200);
+    app.client.post("/v1/auth/logout", Value::Null).await.expect(204);
+    // Its own process has forgotten them, and a change asks in any.
+    app.client.get("/v1/auth/me").await.expect(401);
+    other.post("/v1/services", json!({ "name": "late" })).await.expect(401);
+    soon(&other, "/v1/auth/me", 401).await;
+    let services: i64 = app.value("SELECT count(*) FROM services").await;
+    assert_eq!(services, 0);
 }

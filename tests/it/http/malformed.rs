@@ -380,6 +380,6 @@ async fn nonsense_is_answered_and_does_no_harm() {
     assert!(!log.contains("panicked") && !log.lines().any(is_error), "{}", app.api.tail());
     // Nonsense of one kind alone would prove little.
     for status in [200, 202, 400, 401, 404, 405, 413, 415, 422] {
-        assert!(answers.get(&status).is_some_and(|count| *count > 10), "seed {seed}: {answers:?}");
+        assert!(answers.get(&status).is_some_and(|count| *count > 3), "seed {seed}: {answers:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use reqwest::header::IF_NONE_MATCH;
 use serde_json::{Value, json};
-use support::{App, Database, stack};
+use support::{App, Database, Owned, stack};
 
 use super::permissions;
 use witness::Witness;
@@ -169,7 +169,8 @@ fn an_answer_that_is_not_as_described_is_noticed() {
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one walk through every route")]
 async fn what_the_api_answers_is_as_described() {
-    let database = Database::small().await;
+    let owned = Owned::auction().await;
+    let database = &owned.database;
     let app = App::spawn().await;
     let _worker = app.worker("a").await;
     let mut api = Witness::new(&app.client, document());
@@ -230,6 +231,13 @@ async fn what_the_api_answers_is_as_described() {
         api.delete(&format!("/v1/{list}/00000000-0000-7000-8000-000000000000"), 404).await;
     }
     api.post("/v1/services", json!({ "name": "items" }), 409).await;
+    let user = json!({ "name": "broker", "user_name": stack::setting("RABBIT_USER"), "password": stack::setting("RABBIT_PASSWORD") });
+    let user = name(&api.post("/v1/credentials", user, 201).await);
+    let broker = format!("/v1/services/{service}/broker");
+    api.get(&broker, 404).await;
+    api.put(&broker, json!({ "url": "amqp://a", "credential_id": user }), 422).await;
+    api.put(&broker, json!({ "url": stack::setting("RABBIT_MANAGEMENT_URL"), "credential_id": user }), 200).await;
+    api.get(&broker, 200).await;
     api.delete(&format!("/v1/services/{service}"), 409).await;
     api.anonymous("/v1/services", 401).await;
     // What is done with it.
@@ -240,6 +248,32 @@ async fn what_the_api_answers_is_as_described() {
     let whole = api.get(&format!("/v1/saves/{save}"), 200).await;
     assert!(whole["manifest"]["inventory"]["entries"][0]["digest"].is_string(), "{whole:#}");
     api.get("/v1/saves?state=available&sort=created_at", 200).await;
+    let nightly = json!({
+        "name": "nightly", "covers": "target", "target_id": target, "expression": "30 2 * * *", "zone": "Europe/Berlin",
+        "settings": { "jitter_s": 60, "windows": [{ "from": "22:00", "until": "06:00" }] }, "retention": { "last": 50 },
+        "verification": { "hash_days": 7 },
+    });
+    let schedule = name(&api.post("/v1/schedules", nightly.clone(), 201).await);
+    api.post("/v1/schedules", nightly, 409).await;
+    api.post("/v1/schedules", json!({ "name": "n", "covers": "target", "expression": "x" }), 422).await;
+    let nightly = format!("/v1/schedules/{schedule}");
+    api.get("/v1/schedules", 200).await;
+    api.get(&nightly, 200).await;
+    api.patch(&nightly, json!({ "zone": "UTC" }), 200).await;
+    api.post(&format!("{nightly}/pause"), Value::Null, 200).await;
+    api.get(&format!("{nightly}/upcoming"), 200).await;
+    api.post(&format!("{nightly}/resume"), Value::Null, 200).await;
+    api.get("/v1/schedules/upcoming?count=3", 200).await;
+    api.post(&format!("{nightly}/run?wait=60s"), Value::Null, 202).await;
+    api.get(&format!("{nightly}/slots"), 200).await;
+    api.delete(&format!("/v1/targets/{target}"), 409).await;
+    app.execute(&format!(
+        "INSERT INTO retention_runs (schedule_id, target_id, ran_at, kept, removed) VALUES ('{schedule}', '{target}', now(), 0, 0) ON CONFLICT DO NOTHING;
+         UPDATE saves SET schedule_id = '{schedule}', origin = 'schedule' WHERE id = '{save}'"
+    ))
+    .await;
+    api.get(&format!("/v1/schedules/{schedule}/retention?last=3"), 200).await;
+    api.get("/v1/stats", 200).await;
     api.get("/v1/saves/report", 200).await;
     api.get("/v1/saves/report?by=target", 200).await;
     api.patch(&format!("/v1/saves/{save}"), json!({ "note": "m", "expires_at": null }), 200).await;
@@ -247,6 +281,11 @@ async fn what_the_api_answers_is_as_described() {
     api.post(&format!("/v1/saves/{save}/accept"), Value::Null, 409).await;
     let asked = api.post(&format!("/v1/services/{service}/backups?wait=60s"), json!({}), 202).await;
     api.get(&format!("/v1/groups/{}", asked["group_id"].as_str().unwrap()), 200).await;
+    api.get(&format!("{broker}/definitions"), 200).await;
+    api.delete(&broker, 204).await;
+    api.post(&format!("/v1/targets/{target}/wipe"), json!({ "confirm": "another" }), 422).await;
+    api.post(&format!("/v1/targets/{target}/wipe?wait=60s"), json!({ "dry_run": true }), 202).await;
+    api.post(&format!("/v1/services/{service}/wipe?wait=60s"), json!({ "dry_run": true }), 202).await;
     api.post(&format!("/v1/saves/{save}/verify?wait=60s"), json!({}), 202).await;
     api.post(&format!("/v1/saves/{save}/copies"), json!({ "store": "disk" }), 409).await;
     let copy = Database { name: stack::fresh("copy") };
@@ -256,6 +295,21 @@ async fn what_the_api_answers_is_as_described() {
     // It is there now: a job that fails.
     let failed = name(&api.post(&format!("/v1/saves/{save}/restore?wait=60s"), body, 202).await);
     let restored = name(&restored);
+    let set = name(&api.post("/v1/data-sets", json!({ "name": "friday", "saves": [save] }), 201).await);
+    api.post("/v1/data-sets", json!({ "name": "friday", "saves": [save] }), 409).await;
+    api.get("/v1/data-sets", 200).await;
+    let set = format!("/v1/data-sets/{set}");
+    api.get(&set, 200).await;
+    let put_back =
+        api.post(&format!("{set}/restore?wait=60s"), json!({ "confirm": "friday", "safety": false }), 202).await;
+    assert_eq!(put_back["state"], "succeeded", "{put_back:#}");
+    let put_back = format!("/v1/data-set-restores/{}", put_back["group_id"].as_str().unwrap());
+    api.post(&format!("{put_back}/resume"), json!({ "confirm": "friday" }), 409).await;
+    api.post(&format!("{put_back}/undo?wait=60s"), json!({ "confirm": "friday" }), 202).await;
+    api.post(&format!("{put_back}/resume?wait=60s"), json!({ "confirm": "friday" }), 202).await;
+    api.get("/v1/data-set-restores", 200).await;
+    api.get(&put_back, 200).await;
+    api.delete(&set, 204).await;
     api.post("/v1/gc?wait=60s", json!({}), 202).await;
     api.get("/v1/jobs?limit=2", 200).await;
     let failed_job = api.get(&format!("/v1/jobs/{failed}?wait=60s"), 200).await;
@@ -268,6 +322,7 @@ async fn what_the_api_answers_is_as_described() {
     api.get("/v1/events?limit=100", 200).await;
     api.get("/v1/audit?limit=100", 200).await;
     api.get("/v1/audit/export?action=service.create", 200).await;
+    api.delete(&nightly, 204).await;
     api.delete(&format!("/v1/saves/{save}?wait=60s"), 202).await;
     api.delete(&format!("/v1/saves/{save}"), 204).await;
     // What can be deleted.

@@ -17,6 +17,9 @@ use super::cast::{self, Paper};
 /// `global` is admin of everything.
 const CALLERS: [&str; 7] = ["nobody", "viewer", "operator", "admin", "theirs", "global", "super"];
 
+/// An empty data set; there for each caller to delete.
+const DATA_SET: &str = "INSERT INTO data_sets (id, name) VALUES ('019a9f3e-5c1b-7d2a-9e4f-3b8c6d1a2f50', 'matrix')";
+
 pub(super) type Row = (&'static str, &'static str, [u16; 7]);
 
 /// Further callers, who are answered as one of [`CALLERS`] is, but for [`EXCEPTIONS`]. None of the first four has a token that is
@@ -96,7 +99,12 @@ pub(super) const TABLE: &[Row] = &[
     ("get", "/v1/services/{id}", [401, 200, 200, 200, 404, 200, 200]),
     ("patch", "/v1/services/{id}", [401, 403, 403, 200, 404, 200, 200]),
     ("delete", "/v1/services/{id}", [401, 403, 403, 409, 404, 409, 409]),
+    ("post", "/v1/services/{id}/wipe", [401, 403, 403, 202, 404, 202, 202]),
     ("post", "/v1/services/{id}/backups", [401, 403, 202, 202, 404, 202, 202]),
+    ("put", "/v1/services/{id}/broker", [401, 403, 403, 403, 403, 200, 200]),
+    ("get", "/v1/services/{id}/broker", [401, 200, 200, 200, 404, 200, 200]),
+    ("get", "/v1/services/{id}/broker/definitions", [401, 200, 200, 200, 404, 200, 200]),
+    ("delete", "/v1/services/{id}/broker", [401, 403, 403, 403, 403, 204, 204]),
     ("get", "/v1/servers", [401, 403, 403, 403, 403, 200, 200]),
     ("post", "/v1/servers", [401, 403, 403, 403, 403, 201, 201]),
     ("get", "/v1/servers/{id}", [401, 403, 403, 403, 403, 200, 200]),
@@ -115,6 +123,7 @@ pub(super) const TABLE: &[Row] = &[
     ("post", "/v1/targets/{id}/probe", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/targets/{id}/backups", [401, 403, 202, 202, 404, 202, 202]),
     ("post", "/v1/targets/{id}/import", [401, 403, 403, 503, 404, 503, 503]),
+    ("post", "/v1/targets/{id}/wipe", [401, 403, 403, 202, 404, 202, 202]),
     ("get", "/v1/saves", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/saves/report", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/saves/{id}", [401, 200, 200, 200, 404, 200, 200]),
@@ -126,6 +135,28 @@ pub(super) const TABLE: &[Row] = &[
     ("post", "/v1/saves/{id}/copies", [401, 403, 409, 409, 404, 409, 409]),
     ("post", "/v1/saves/{id}/accept", [401, 403, 403, 409, 404, 409, 409]),
     ("delete", "/v1/saves/{id}", [401, 403, 403, 409, 404, 409, 409]),
+    ("get", "/v1/schedules", [401, 200, 200, 200, 200, 200, 200]),
+    ("post", "/v1/schedules", [401, 403, 403, 201, 404, 201, 201]),
+    ("get", "/v1/schedules/upcoming", [401, 200, 200, 200, 200, 200, 200]),
+    ("get", "/v1/schedules/{id}", [401, 200, 200, 200, 404, 200, 200]),
+    ("patch", "/v1/schedules/{id}", [401, 403, 403, 200, 404, 200, 200]),
+    ("post", "/v1/schedules/{id}/pause", [401, 403, 403, 200, 404, 200, 200]),
+    ("post", "/v1/schedules/{id}/resume", [401, 403, 403, 200, 404, 200, 200]),
+    ("post", "/v1/schedules/{id}/run", [401, 403, 202, 202, 404, 202, 202]),
+    ("get", "/v1/schedules/{id}/slots", [401, 200, 200, 200, 404, 200, 200]),
+    ("get", "/v1/schedules/{id}/upcoming", [401, 200, 200, 200, 404, 200, 200]),
+    ("delete", "/v1/schedules/{id}", [401, 403, 403, 204, 404, 204, 204]),
+    ("get", "/v1/schedules/{id}/retention", [401, 200, 200, 200, 404, 200, 200]),
+    // They cross services.
+    ("get", "/v1/data-sets", [401, 403, 403, 403, 403, 200, 200]),
+    ("post", "/v1/data-sets", [401, 403, 403, 403, 403, 422, 422]),
+    ("get", "/v1/data-sets/{id}", [401, 403, 403, 403, 403, 200, 200]),
+    ("post", "/v1/data-sets/{id}/restore", [401, 403, 403, 403, 403, 422, 422]),
+    ("delete", "/v1/data-sets/{id}", [401, 403, 403, 403, 403, 204, 204]),
+    ("get", "/v1/data-set-restores", [401, 403, 403, 403, 403, 200, 200]),
+    ("get", "/v1/data-set-restores/{id}", [401, 403, 403, 403, 403, 200, 200]),
+    ("post", "/v1/data-set-restores/{id}/resume", [401, 403, 403, 403, 403, 409, 409]),
+    ("post", "/v1/data-set-restores/{id}/undo", [401, 403, 403, 403, 403, 409, 409]),
     ("post", "/v1/gc", [401, 403, 403, 403, 403, 202, 202]),
     ("get", "/v1/jobs", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/jobs/{id}", [401, 200, 200, 200, 404, 200, 200]),
@@ -138,6 +169,7 @@ pub(super) const TABLE: &[Row] = &[
     ("get", "/v1/events", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/audit", [401, 403, 403, 200, 200, 200, 200]),
     ("get", "/v1/audit/export", [401, 403, 403, 200, 200, 200, 200]),
+    ("get", "/v1/stats", [401, 200, 200, 200, 200, 200, 200]),
     ("get", "/v1/config", [401, 403, 403, 403, 403, 200, 200]),
 ];
 
@@ -188,6 +220,8 @@ struct Things {
     target: String,
     save: String,
     job: String,
+    schedule: String,
+    data_set: String,
     /// An admin with roles for the service, and another for whoever may delete one.
     colleague: String,
     leaver: String,
@@ -211,6 +245,12 @@ async fn things(app: &mut App, database: &Database) -> Things {
     let row = app.client.get(&format!("/v1/targets/{target}")).await.expect(200);
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
     let (service, server, credential) = (text("service_id"), text("server_id"), text("backup_credential_id"));
+    app.execute(&format!(
+        "INSERT INTO brokers (service_id, url, credential_id) VALUES ('{service}', 'https://broker.example.org', '{credential}');
+         INSERT INTO broker_definitions (service_id, url, vhost, sha256, definitions)
+         VALUES ('{service}', 'https://broker.example.org', '/', sha256('{{}}'), '{{}}')"
+    ))
+    .await;
     let admin = |name: &str| {
         let role = |role: &str| json!({ "role": role, "service_id": service });
         let roles = [role("viewer"), role("operator")];
@@ -220,7 +260,29 @@ async fn things(app: &mut App, database: &Database) -> Things {
     let session = app.client.login("root", ADMIN_PASSWORD).await.get("/v1/auth/me").await.expect(200);
     let session = session["session_id"].as_str().unwrap().to_owned();
     let token = app.client.post("/v1/tokens", json!({ "name": "matrix", "role": "viewer" })).await.id();
-    Things { service, server, credential, target, save, job, colleague, leaver, group, session, token }
+    let schedule = json!({ "name": "matrix", "covers": "target", "target_id": target, "expression": "@yearly", "retention": { "last": 1 } });
+    let schedule = app.client.post("/v1/schedules", schedule).await.id();
+    let data_set = app.value(&format!("{DATA_SET} RETURNING id::text")).await;
+    app.execute(&format!(
+        "INSERT INTO data_set_restores (group_id, data_set_id, name, state, dry_run, safety, keep_old_s, finished_at)
+         VALUES ('{data_set}', '{data_set}', 'matrix', 'failed', false, true, 3600, now())"
+    ))
+    .await;
+    Things {
+        service,
+        server,
+        credential,
+        target,
+        save,
+        job,
+        schedule,
+        data_set,
+        colleague,
+        leaver,
+        group,
+        session,
+        token,
+    }
 }
 
 impl Things {
@@ -234,6 +296,8 @@ impl Things {
             () if of("/v1/credentials/") => &self.credential,
             () if of("/v1/targets/") => &self.target,
             () if of("/v1/saves/") => &self.save,
+            () if of("/v1/schedules/") => &self.schedule,
+            () if of("/v1/data-sets/") || of("/v1/data-set-restores/") => &self.data_set,
             () if of("/v1/groups/") => &self.group,
             () if of("/v1/auth/sessions/") => &self.session,
             () if of("/v1/tokens/") => &self.token,
@@ -260,7 +324,7 @@ impl Things {
             ("post", "/v1/auth/refresh") => json!({ "refresh_token": name }),
             ("post", "/v1/tokens") => json!({ "name": name, "role": "viewer" }),
             ("post", "/v1/saves/{id}/copies") => json!({ "store": "disk" }),
-            ("post", "/v1/services") => json!({ "name": name }),
+            ("post", "/v1/services" | "/v1/data-sets") => json!({ "name": name }),
             ("post", "/v1/servers") => json!({ "name": name, "engine": "postgres", "host": "127.0.0.1" }),
             ("post", "/v1/credentials") => json!({ "name": name, "user_name": "u", "password": "p" }),
             ("post", "/v1/targets") => json!({
@@ -270,7 +334,21 @@ impl Things {
             ("post", "/v1/services/{id}/backups" | "/v1/targets/{id}/backups" | "/v1/saves/{id}/verify" | "/v1/gc") => {
                 json!({})
             }
-            ("post", "/v1/jobs/{id}/undo") => json!({ "confirm": name }),
+            ("post", "/v1/schedules") => json!({
+                "name": name, "covers": "target", "target_id": self.target, "expression": "@yearly",
+            }),
+            ("patch", "/v1/schedules/{id}") => json!({ "zone": "Europe/Berlin" }),
+            ("put", "/v1/services/{id}/broker") => {
+                json!({ "url": "https://broker.example.org", "credential_id": self.credential })
+            }
+            ("post", "/v1/services/{id}/wipe" | "/v1/targets/{id}/wipe") => json!({ "dry_run": true }),
+            (
+                "post",
+                "/v1/jobs/{id}/undo"
+                | "/v1/data-sets/{id}/restore"
+                | "/v1/data-set-restores/{id}/resume"
+                | "/v1/data-set-restores/{id}/undo",
+            ) => json!({ "confirm": name }),
             ("post", "/v1/saves/{id}/restore") => json!({ "into": { "database": name } }),
             ("patch", "/v1/saves/{id}") => json!({ "note": name }),
             ("patch", "/v1/targets/{id}") => json!({ "deadline_s": 60 }),
@@ -374,6 +452,13 @@ async fn every_route_answers_every_caller_as_the_table_says_and_refusals_are_aud
                 wrong.push(format!("{caller}: {method} {route}: {status} instead of {expected}: {}", answer.text));
             }
             answers.push((*method, *route, status));
+            if (*method, *route, status) == ("delete", "/v1/data-sets/{id}", 204) {
+                app.execute(DATA_SET).await;
+            }
+            if (*method, *route, status) == ("delete", "/v1/schedules/{id}", 204) {
+                // There for the next one to delete.
+                app.execute(&format!("UPDATE schedules SET deleted_at = NULL WHERE id = '{}'", things.schedule)).await;
+            }
         }
         let sql = format!(
             "SELECT concat_ws(' ', request_id, outcome, action) FROM audit WHERE request_id LIKE 'cell-{caller}-%'"

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use shared::failpoint::NAMES;
 use support::{Digest, Owned, Process, TargetSpec, WorkerSpec};
 
 use super::{Scene, asides};
-use crate::chaos::bench::{frozen, killed, spec};
+use crate::chaos::bench::{for_each, frozen, handed_on, killed, spec};
 
 /// What the next worker makes of a job.
 #[derive(Clone, Copy, PartialEq)]
@@ -21,9 +20,6 @@ enum Then {
     /// It finds that it had happened.
     Done,
 }
-
-/// So many at once.
-const TOGETHER: usize = 3;
 
 const SWAP: &[(&str, Then)] = &[
     ("safety.commit.before", Then::Again),
@@ -77,33 +73,23 @@ async fn decided(scene: &Scene, point: &str, job: &Value, then: Then) {
 
 #[tokio::test]
 async fn a_worker_that_is_killed_anywhere_leaves_one_or_the_other() {
-    stream::iter(SWAP)
-        .map(|(point, then)| async move {
-            let scene = Scene::set().await;
-            let job = scene.restore(json!({})).await;
-            let mut first = scene.app.worker_starting(&worker(&scene, "a", &format!("{point}=kill")));
-            killed(&mut first, point).await;
-            if *then != Then::Again {
-                // Past its point of no return, whoever has it.
-                scene.app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await.expect(409);
-            }
-            let _second = scene.app.worker_with(&worker(&scene, "b", "")).await;
-            let ended = scene.app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
-            decided(&scene, point, &ended, *then).await;
-            scene.app.holds().await;
-            scene
-        })
-        .buffered(TOGETHER)
-        // Taken down at the end alone: a DROP DATABASE waits for every login on the server, and would wait here for those
-        // of this very thread.
-        .collect::<Vec<_>>()
-        .await;
+    for_each(SWAP, |(point, then)| async move {
+        let scene = Scene::set().await;
+        let job = scene.restore(json!({})).await;
+        let _second = handed_on(&scene.app, &job, &format!("{point}=kill"), *then != Then::Again).await;
+        let ended = scene.app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
+        decided(&scene, point, &ended, *then).await;
+        scene.app.holds().await;
+        scene
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_worker_that_freezes_cannot_swap_what_was_given_up() {
-    stream::iter([("journal.commit.after", Then::Not), ("swap.renamed", Then::Not), ("swap.commit.before", Then::Not)])
-        .map(|(point, then)| async move {
+    for_each(
+        [("journal.commit.after", Then::Not), ("swap.renamed", Then::Not), ("swap.commit.before", Then::Not)],
+        |(point, then)| async move {
             let scene = Scene::set().await;
             let job = scene.restore(json!({ "safety": false })).await;
             let mut first = scene.app.worker_starting(&worker(&scene, "a", &format!("{point}=freeze")));
@@ -118,12 +104,9 @@ async fn a_worker_that_freezes_cannot_swap_what_was_given_up() {
             assert_eq!(now, ended, "{point}");
             scene.app.holds().await;
             scene
-        })
-        .buffered(TOGETHER)
-        // Taken down at the end alone: a DROP DATABASE waits for every login on the server, and would wait here for those
-        // of this very thread.
-        .collect::<Vec<_>>()
-        .await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -154,37 +137,30 @@ async fn nothing_is_decided_while_the_server_cannot_be_seen() {
 
 #[tokio::test]
 async fn an_undo_that_dies_is_done_or_not() {
-    stream::iter([("swap.renamed", false), ("swap.commit.after", true)])
-        .map(|(point, done)| async move {
-            let scene = Scene::set().await;
-            let mut maker = scene.app.worker("maker").await;
-            let restore = scene.restore(json!({ "safety": false })).await;
-            scene.app.client.job_is(&restore, "succeeded").await;
-            maker.stop().await;
-            let undo = scene.undo(&restore).await;
-            let mut first = scene.app.worker_starting(&worker(&scene, "a", &format!("{point}=kill")));
-            killed(&mut first, point).await;
-            let _second = scene.app.worker_with(&worker(&scene, "b", "")).await;
-            let ended = scene.app.client.job_until(&undo, "ended", |job| job["finished_at"].is_string()).await;
-            if done {
-                assert_eq!(ended["state"], "succeeded", "{ended:#}");
-                assert_eq!(scene.auction.digest().await, scene.damaged);
-            } else {
-                assert_eq!(ended["error"]["code"], "swap_not_done", "{ended:#}");
-                assert_eq!(scene.auction.digest().await, scene.saved);
-                // What was kept is kept still: the undo can be asked for again.
-                let again = scene.undo(&restore).await;
-                scene.app.client.job_is(&again, "succeeded").await;
-                assert_eq!(scene.auction.digest().await, scene.damaged);
-            }
-            scene.app.holds().await;
-            scene
-        })
-        .buffered(TOGETHER)
-        // Taken down at the end alone: a DROP DATABASE waits for every login on the server, and would wait here for those
-        // of this very thread.
-        .collect::<Vec<_>>()
-        .await;
+    for_each([("swap.renamed", false), ("swap.commit.after", true)], |(point, done)| async move {
+        let scene = Scene::set().await;
+        let mut maker = scene.app.worker("maker").await;
+        let restore = scene.restore(json!({ "safety": false })).await;
+        scene.app.client.job_is(&restore, "succeeded").await;
+        maker.stop().await;
+        let undo = scene.undo(&restore).await;
+        let _second = handed_on(&scene.app, &undo, &format!("{point}=kill"), false).await;
+        let ended = scene.app.client.job_until(&undo, "ended", |job| job["finished_at"].is_string()).await;
+        if done {
+            assert_eq!(ended["state"], "succeeded", "{ended:#}");
+            assert_eq!(scene.auction.digest().await, scene.damaged);
+        } else {
+            assert_eq!(ended["error"]["code"], "swap_not_done", "{ended:#}");
+            assert_eq!(scene.auction.digest().await, scene.saved);
+            // What was kept is kept still: the undo can be asked for again.
+            let again = scene.undo(&restore).await;
+            scene.app.client.job_is(&again, "succeeded").await;
+            assert_eq!(scene.auction.digest().await, scene.damaged);
+        }
+        scene.app.holds().await;
+        scene
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -194,29 +170,22 @@ async fn a_direct_restore_that_dies_says_what_became_of_it() {
         ("journal.commit.after", Then::Not),
         ("finish.commit.before", Then::Done),
     ];
-    stream::iter(cases)
-        .map(|(point, then)| async move {
-            let scene = Scene::set_after(async |_: &Owned, _: &mut TargetSpec| {}).await;
-            let job = scene.restore(json!({ "method": "direct", "safety": false })).await;
-            let mut first = scene.app.worker_starting(&worker(&scene, "a", &format!("{point}=kill")));
-            killed(&mut first, point).await;
-            let _second = scene.app.worker_with(&worker(&scene, "b", "")).await;
-            let ended = scene.app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
-            if then == Then::Not {
-                assert_eq!(ended["error"]["code"], "restore_not_done", "{point}: {ended:#}");
-                assert_eq!(scene.auction.digest().await, scene.damaged, "{point}");
-            } else {
-                assert_eq!(ended["state"], "succeeded", "{point}: {ended:#}");
-                assert_eq!(ended["result"]["resolved"] == true, then == Then::Done, "{point}: {ended:#}");
-                scene.auction.without_later().await;
-                assert_eq!(scene.auction.digest().await, scene.saved, "{point}");
-            }
-            scene.app.holds().await;
-            scene
-        })
-        .buffered(TOGETHER)
-        // Taken down at the end alone: a DROP DATABASE waits for every login on the server, and would wait here for those
-        // of this very thread.
-        .collect::<Vec<_>>()
-        .await;
+    for_each(cases, |(point, then)| async move {
+        let scene = Scene::set_after(async |_: &Owned, _: &mut TargetSpec| {}).await;
+        let job = scene.restore(json!({ "method": "direct", "safety": false })).await;
+        let _second = handed_on(&scene.app, &job, &format!("{point}=kill"), false).await;
+        let ended = scene.app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
+        if then == Then::Not {
+            assert_eq!(ended["error"]["code"], "restore_not_done", "{point}: {ended:#}");
+            assert_eq!(scene.auction.digest().await, scene.damaged, "{point}");
+        } else {
+            assert_eq!(ended["state"], "succeeded", "{point}: {ended:#}");
+            assert_eq!(ended["result"]["resolved"] == true, then == Then::Done, "{point}: {ended:#}");
+            scene.auction.without_later().await;
+            assert_eq!(scene.auction.digest().await, scene.saved, "{point}");
+        }
+        scene.app.holds().await;
+        scene
+    })
+    .await;
 }

@@ -1,13 +1,12 @@
 //! In the place of the target's own database: collections change names one after another, and wherever that is interrupted
 //! the next worker brings it to its end, or back.
 
-use futures_util::{StreamExt, stream};
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use support::until;
 
 use super::scene::Scene;
-use crate::chaos::bench::{frozen, killed, spec};
+use crate::chaos::bench::{for_each, frozen, handed_on, killed, spec};
 
 #[tokio::test]
 async fn a_damaged_database_is_put_back_kept_aside_and_put_back_again() {
@@ -101,33 +100,24 @@ const POINTS: &[(&str, Then)] = &[
 
 #[tokio::test]
 async fn a_worker_that_is_killed_anywhere_is_followed_by_one_that_ends_it() {
-    stream::iter(POINTS)
-        .map(|(point, then)| async move {
-            let scene = Scene::set().await;
-            let job = scene.restore(json!({ "safety": false })).await;
-            let mut first = scene.app.worker_starting(&spec(&scene.app, "a", "default", point));
-            killed(&mut first, point).await;
-            if *then == Then::Resumed {
-                // Past its point of no return, whoever has it.
-                scene.app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await.expect(409);
-            }
-            let _second = scene.app.worker_with(&spec(&scene.app, "b", "default", "")).await;
-            let ended = scene.app.client.job_is(&job, "succeeded").await;
-            assert_eq!(scene.shop.contents().await, scene.saved, "{point}: {ended:#}");
-            assert_eq!(ended["result"]["resolved"] == true, *then == Then::Resumed, "{point}: {ended:#}");
-            let asides = scene.shop.asides().await;
-            let prefix = ended["result"]["kept"]["prefix"].as_str().unwrap();
-            assert!(asides.len() == scene.damaged.len(), "{point}: {asides:?}");
-            assert!(asides.iter().all(|name| name.starts_with(prefix)), "{point}: {asides:?}");
-            let undo = scene.undo(&job).await;
-            scene.app.client.job_is(&undo, "succeeded").await;
-            assert_eq!(scene.shop.contents().await, scene.damaged, "{point}");
-            scene.app.holds().await;
-            scene
-        })
-        .buffered(3)
-        .collect::<Vec<_>>()
-        .await;
+    for_each(POINTS, |(point, then)| async move {
+        let scene = Scene::set().await;
+        let job = scene.restore(json!({ "safety": false })).await;
+        let _second = handed_on(&scene.app, &job, point, *then == Then::Resumed).await;
+        let ended = scene.app.client.job_is(&job, "succeeded").await;
+        assert_eq!(scene.shop.contents().await, scene.saved, "{point}: {ended:#}");
+        assert_eq!(ended["result"]["resolved"] == true, *then == Then::Resumed, "{point}: {ended:#}");
+        let asides = scene.shop.asides().await;
+        let prefix = ended["result"]["kept"]["prefix"].as_str().unwrap();
+        assert!(asides.len() == scene.damaged.len(), "{point}: {asides:?}");
+        assert!(asides.iter().all(|name| name.starts_with(prefix)), "{point}: {asides:?}");
+        let undo = scene.undo(&job).await;
+        scene.app.client.job_is(&undo, "succeeded").await;
+        assert_eq!(scene.shop.contents().await, scene.damaged, "{point}");
+        scene.app.holds().await;
+        scene
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,13 +12,13 @@ use support::{App, TargetSpec, stack};
 
 /// A collection: its documents as bytes, sorted, and its indexes by name.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Content {
-    pub(super) documents: Vec<Vec<u8>>,
-    pub(super) indexes: BTreeMap<String, Document>,
+pub(crate) struct Content {
+    pub(crate) documents: Vec<Vec<u8>>,
+    pub(crate) indexes: BTreeMap<String, Document>,
 }
 
 /// All collections of a database that are the application's.
-pub(super) type Contents = BTreeMap<String, Content>;
+pub(crate) type Contents = BTreeMap<String, Content>;
 
 /// An installation with a worker-less target of a shop, saved once and damaged then.
 pub(super) struct Scene {
@@ -63,8 +63,8 @@ impl Scene {
 /// A database of the test's own.
 #[derive(Debug)]
 pub(crate) struct Shop {
-    pub(super) name: String,
-    pub(super) database: Database,
+    pub(crate) name: String,
+    pub(crate) database: Database,
 }
 
 impl Shop {
@@ -72,7 +72,7 @@ impl Shop {
         Self::named(&stack::fresh("shop")).await
     }
 
-    pub(super) async fn named(name: &str) -> Self {
+    pub(crate) async fn named(name: &str) -> Self {
         let client = Client::with_uri_str(stack::setting("MONGO_URL")).await.unwrap();
         Self { name: name.to_owned(), database: client.database(name) }
     }
@@ -121,7 +121,7 @@ impl Shop {
     }
 
     /// What somebody does by mistake.
-    pub(super) async fn damage(&self) {
+    pub(crate) async fn damage(&self) {
         let lots = self.database.collection::<Document>("lots");
         lots.delete_many(doc! { "_id": { "$gte": 100 } }).await.unwrap();
         lots.update_one(doc! { "_id": 7 }, doc! { "$set": { "title": "gone wrong" } }).await.unwrap();
@@ -137,11 +137,11 @@ impl Shop {
     }
 
     /// Names that begin as those of Holdfast do.
-    pub(super) async fn asides(&self) -> Vec<String> {
+    pub(crate) async fn asides(&self) -> Vec<String> {
         self.names().await.into_iter().filter(|name| name.starts_with("__hf_")).collect()
     }
 
-    pub(super) async fn contents(&self) -> Contents {
+    pub(crate) async fn contents(&self) -> Contents {
         let mut all = Contents::new();
         for name in self.names().await.into_iter().filter(|name| !name.starts_with("__hf_")) {
             let content = self.content(&name).await;

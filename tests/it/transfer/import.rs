@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Answer, App, Database, Digest, TargetSpec, WorkerSpec, database::tool, stack, until};
+use support::{Answer, App, Database, Digest, Owned, TargetSpec, WorkerSpec, database::tool, stack, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A custom-format dump of a database, as a person makes it.
-fn dumped(app: &App, database: &str, name: &str, args: &[&str]) -> PathBuf {
+pub(super) fn dumped(app: &App, database: &str, name: &str, args: &[&str]) -> PathBuf {
     let file = app.dir.path().join(name);
     let setting = |name: &str| stack::setting(&format!("TARGET_{name}"));
     let (host, port, user, password) =
@@ -25,14 +25,14 @@ fn dumped(app: &App, database: &str, name: &str, args: &[&str]) -> PathBuf {
     file
 }
 
-fn packed(file: &Path, program: &str) -> Vec<u8> {
+pub(super) fn packed(file: &Path, program: &str) -> Vec<u8> {
     let out = file.with_extension(program);
     let line = format!("{program} -q -c '{}' > '{}'", file.display(), out.display());
     stack::run(Path::new("/bin/sh"), &["-c", &line], &[]);
     std::fs::read(out).unwrap()
 }
 
-async fn import(app: &App, target: &str, query: &str, encoding: Option<&str>, bytes: Vec<u8>) -> Answer {
+pub(super) async fn import(app: &App, target: &str, query: &str, encoding: Option<&str>, bytes: Vec<u8>) -> Answer {
     let mut request = app.client.request(Method::POST, &format!("/v1/targets/{target}/import{query}")).body(bytes);
     if let Some(encoding) = encoding {
         request = request.header("content-encoding", encoding);
@@ -182,12 +182,12 @@ async fn an_archive_that_is_not_whole_leaves_a_failed_job_and_nothing_else() {
 }
 
 /// Sends the head of an import and the first bytes of its body, and keeps the connection.
-async fn half_sent(app: &App, target: &str, bytes: &[u8]) -> tokio::net::TcpStream {
+pub(super) async fn half_sent(app: &App, target: &str, query: &str, bytes: &[u8]) -> tokio::net::TcpStream {
     let address = app.client.base.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let token = app.client.token.as_deref().unwrap();
     let head = format!(
-        "POST /v1/targets/{target}/import HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/targets/{target}/import{query} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
         bytes.len() * 2
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -195,7 +195,7 @@ async fn half_sent(app: &App, target: &str, bytes: &[u8]) -> tokio::net::TcpStre
     stream
 }
 
-async fn running(app: &App) -> String {
+pub(super) async fn running(app: &App) -> String {
     until("the import runs", || async {
         app.values::<String>("SELECT id::text FROM jobs WHERE kind = 'import' AND state = 'running'").await.pop()
     })
@@ -211,14 +211,14 @@ async fn an_upload_that_breaks_is_no_save() {
     let good = std::fs::read(dumped(&app, &source.name, "plain.dump", &["--format=custom", "--compress=0"])).unwrap();
 
     // The sender goes away.
-    let stream = half_sent(&app, &target, &good[..good.len() / 2]).await;
+    let stream = half_sent(&app, &target, "", &good[..good.len() / 2]).await;
     let job = running(&app).await;
     drop(stream);
     app.client.job_is(&job, "failed").await;
     left_nothing(&app, "upload_broken").await;
 
     // Somebody cancels; nothing else works on the target meanwhile.
-    let mut stream = half_sent(&app, &target, &good[..good.len() / 2]).await;
+    let mut stream = half_sent(&app, &target, "", &good[..good.len() / 2]).await;
     let job = running(&app).await;
     let busy = import(&app, &target, "", None, good.clone()).await.expect(409);
     assert!(busy["detail"].as_str().unwrap().contains("another job"), "{busy}");
@@ -230,7 +230,7 @@ async fn an_upload_that_breaks_is_no_save() {
     app.client.job_is(&backup, "succeeded").await;
 
     // The worker dies: nobody else has the bytes.
-    let _stream = half_sent(&app, &target, &good[..good.len() / 2]).await;
+    let _stream = half_sent(&app, &target, "", &good[..good.len() / 2]).await;
     let job = running(&app).await;
     worker.kill9().await;
     let _other = app.worker("b").await;
@@ -247,7 +247,14 @@ async fn a_target_that_is_worked_on_takes_nothing_and_a_limit_holds() {
     let target = app.target(&source).await;
     let good = std::fs::read(dumped(&app, &source.name, "plain.dump", &["--format=custom", "--compress=0"])).unwrap();
     assert!(good.len() > 60_000);
-    import(&app, &target, "", None, good).await.expect(413);
+    import(&app, &target, "", None, good.clone()).await.expect(413);
+    // The same where nothing says beforehand how much comes: nothing of it is left.
+    let pieces = good.chunks(5000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let request = app.client.request(Method::POST, &format!("/v1/targets/{target}/import")).body(body);
+    app.client.send(request).await.expect(413);
+    let left: i64 = app.value("SELECT count(*) FROM saves WHERE origin = 'import' AND state = 'available'").await;
+    assert_eq!(left, 0, "what was too large has become a save");
     let tiny = Database::create("CREATE TABLE t AS SELECT 1 AS n").await;
     let good = std::fs::read(dumped(&app, &tiny.name, "tiny.dump", &["--format=custom", "--compress=0"])).unwrap();
     let hold = source.hold("lots").await;
@@ -258,6 +265,32 @@ async fn a_target_that_is_worked_on_takes_nothing_and_a_limit_holds() {
     hold.release().await;
     app.client.job_is(&backup, "succeeded").await;
     import(&app, &target, "", None, good).await.expect(201);
+    app.holds().await;
+}
+
+#[tokio::test]
+async fn an_import_takes_the_place_of_the_database_and_can_be_undone() {
+    let owned = Owned::create("CREATE TABLE old AS SELECT n FROM generate_series(1, 20) n").await;
+    let source = &owned.database;
+    let mut app = App::spawn().await;
+    let _worker = app.worker("a").await;
+    let target = app.target(source).await;
+    let brought = Database::create("CREATE TABLE t AS SELECT n FROM generate_series(1, 10) n").await;
+    let good = std::fs::read(dumped(&app, &brought.name, "plain.dump", &["--format=custom", "--compress=0"])).unwrap();
+    let save = import(&app, &target, "", None, good).await.expect(201)["save"]["id"].as_str().unwrap().to_owned();
+    let (before, of_brought) = (Digest::of(&source.name).await, Digest::of(&brought.name).await);
+    let path = format!("/v1/saves/{save}/restore");
+    let in_place = json!({ "into": {}, "confirm": source.name, "owner": "none", "privileges": "none" });
+    app.client.post(&path, in_place.clone()).await.expect(422);
+    let mut trusted = in_place;
+    trusted["trust"] = json!(true);
+    let job = app.client.post(&path, trusted).await.id();
+    app.client.job_is(&job, "succeeded").await;
+    assert_eq!(Digest::of(&source.name).await.rows, of_brought.rows);
+    let body = json!({ "confirm": source.name });
+    let undo = app.client.post(&format!("/v1/jobs/{job}/undo"), body).await.id();
+    app.client.job_is(&undo, "succeeded").await;
+    assert_eq!(Digest::of(&source.name).await.rows, before.rows);
     app.holds().await;
 }
 

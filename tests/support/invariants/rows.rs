@@ -22,6 +22,12 @@ const QUESTIONS: &[(&str, &str)] = &[
          GROUP BY o.save_id, o.store HAVING count(DISTINCT o.epoch) > 1",
     ),
     (
+        "a slot that ran has no jobs, or has them in common with another",
+        "SELECT k.id::text FROM schedule_slots k WHERE k.state IN ('ran', 'unreachable')
+         AND (NOT EXISTS (SELECT FROM jobs j WHERE j.group_id = k.group_id)
+              OR EXISTS (SELECT FROM schedule_slots o WHERE o.group_id = k.group_id AND o.id <> k.id))",
+    ),
+    (
         "a save waits for a job that has ended",
         "SELECT s.id::text FROM saves s JOIN jobs j ON j.id = s.job_id
          WHERE s.state = 'pending' AND j.state IN ('succeeded', 'failed', 'cancelled')",

@@ -47,6 +47,8 @@ struct Plan {
     parent: Option<i32>,
     open_files: Option<u64>,
     address_space: Option<u64>,
+    file_size: Option<u64>,
+    processes: Option<u64>,
     tool: OsString,
     args: Vec<OsString>,
 }
@@ -63,6 +65,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Plan, ChildError> {
             Some(("--parent", value)) => value.parse().map(|pid| plan.parent = Some(pid)).is_ok(),
             Some(("--open-files", value)) => value.parse().map(|n| plan.open_files = Some(n)).is_ok(),
             Some(("--address-space", value)) => value.parse().map(|n| plan.address_space = Some(n)).is_ok(),
+            Some(("--file-size", value)) => value.parse().map(|n| plan.file_size = Some(n)).is_ok(),
+            Some(("--processes", value)) => value.parse().map(|n| plan.processes = Some(n)).is_ok(),
             _ => false,
         };
         if !known {
@@ -91,6 +95,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<Infallible, ChildErro
     limit(Resource::Core, Some(0)).map_err(step("core limit"))?;
     limit(Resource::Nofile, plan.open_files).map_err(step("open files limit"))?;
     limit(Resource::As, plan.address_space).map_err(step("address space limit"))?;
+    limit(Resource::Fsize, plan.file_size).map_err(step("file size limit"))?;
+    limit(Resource::Nproc, plan.processes).map_err(step("processes limit"))?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     rustix::thread::set_no_new_privs(true).map_err(step("no new privileges"))?;
     close_fds::set_fds_cloexec(3, &[]);

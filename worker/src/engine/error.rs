@@ -28,6 +28,9 @@ pub enum ErrorCode {
     TablesNotEmpty,
     DependentObjects,
     RowsDoNotMatch,
+    SqlFailed,
+    SqlCommits,
+    SqlMetaCommand,
     CollectionExists,
     CollectionUnsupported,
     DuplicateKeys,
@@ -137,6 +140,21 @@ impl ErrorCode {
                 "rows_do_not_match",
                 true,
                 "rows of other tables refer to rows that the save does not have, or the other way round: restore these tables together; nothing was changed",
+            ),
+            Self::SqlFailed => (
+                "sql_failed",
+                true,
+                "see the server's own words; dump again with --no-owner and --no-privileges where roles are missing, and without --create",
+            ),
+            Self::SqlCommits => (
+                "sql_commits",
+                true,
+                "all of it is one transaction here: take COMMIT and ROLLBACK out of the file; pg_dump writes them around large objects alone, so bring those as an archive (--format=custom), or leave them out (--no-blobs)",
+            ),
+            Self::SqlMetaCommand => (
+                "sql_meta_command",
+                true,
+                "send the file as pg_dump wrote it, and without --create: commands with a backslash are not run",
             ),
             Self::CollectionExists => {
                 ("collection_exists", true, "restore into a database that holds no such collection, or in place")

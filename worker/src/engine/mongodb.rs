@@ -4,12 +4,14 @@
 pub mod archive;
 mod classify;
 mod connect;
+mod databases;
 pub mod inventory;
 mod native;
 mod probe;
 pub mod restore;
 mod sessions;
 pub mod tools;
+pub mod wipe;
 
 use std::path::PathBuf;
 
@@ -72,6 +74,11 @@ impl Engine for Mongodb {
     ) -> Result<ProbeReport, EngineError> {
         let session = self.session(at, cancel).await?;
         cancellable(cancel, probe::probe(&session, at, database)).await
+    }
+
+    async fn databases(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<String>, EngineError> {
+        let session = self.session(at, cancel).await?;
+        cancellable(cancel, databases::databases(&session)).await
     }
 
     async fn end_older_sessions(

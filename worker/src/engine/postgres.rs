@@ -7,10 +7,13 @@
 pub(crate) mod archive;
 pub(crate) mod classify;
 mod connect;
+mod databases;
+mod decode;
 mod dump;
 mod globals;
 pub mod inventory;
 pub(crate) mod parts;
+pub(crate) mod plain;
 mod preflight;
 mod probe;
 mod restore;
@@ -19,6 +22,7 @@ mod standing;
 mod swap;
 mod tls;
 mod tunnel;
+mod wipe;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -32,6 +36,7 @@ pub use self::{
     preflight::{Contents, Finding, Plan, Preflight, Reading, Severity, Target, Would},
     standing::{Existing, Standing},
     swap::{Look, PendingSwap},
+    wipe::{WipePlan, Wiping},
 };
 use super::{
     Connection, Created, Creation, DatabaseProperties, Dump, DumpOptions, Engine, EngineError, ErrorCode, Globals,
@@ -116,6 +121,11 @@ impl Postgres {
     pub fn restored_comment(&self, at: &Connection, comment: Option<&str>) -> String {
         restore::restored_comment(at, comment)
     }
+
+    /// The comment of a database that is kept: its own and our mark.
+    pub fn kept_comment(&self, at: &Connection, comment: Option<&str>) -> String {
+        restore::kept_comment(at, comment)
+    }
 }
 
 fn not_started(tool: &str) -> impl FnOnce(std::io::Error) -> EngineError {
@@ -131,6 +141,10 @@ impl Engine for Postgres {
         cancel: &CancellationToken,
     ) -> Result<ProbeReport, EngineError> {
         cancellable(cancel, probe::probe(at, database)).await
+    }
+
+    async fn databases(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<String>, EngineError> {
+        cancellable(cancel, databases::databases(at)).await
     }
 
     async fn end_older_sessions(
@@ -227,6 +241,17 @@ impl Postgres {
     /// the caller asks about each job before it discards.
     pub async fn left_behind(&self, at: &Connection, cancel: &CancellationToken) -> Result<Vec<Created>, EngineError> {
         cancellable(cancel, restore::left_behind(at)).await
+    }
+
+    /// Takes away what older attempts of this job left of a database that they wanted under this name, as
+    /// [`Postgres::create`] does, and makes none.
+    pub async fn clear(
+        &self,
+        at: &Connection,
+        wanted: &DatabaseName,
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        cancellable(cancel, restore::clear(at, wanted)).await
     }
 
     /// After a failed restore: drops the database, if it was not published and still carries its job's mark. It takes no

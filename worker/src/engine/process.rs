@@ -79,6 +79,8 @@ pub struct Tool {
     pub dir: Option<SecretDir>,
     /// Whether the child reads from a pipe; otherwise its stdin is empty.
     pub piped_stdin: bool,
+    /// Whether it can write no file and start no process (the latter does not hold for root), should it be made to try.
+    pub is_confined: bool,
 }
 
 /// A running child. Dropped, it is stopped as by [`Process::stop`], in the background.
@@ -171,6 +173,9 @@ impl Launcher {
         command.arg(format!("--open-files={}", self.limits.open_files));
         if let Some(bytes) = self.limits.address_space {
             command.arg(format!("--address-space={bytes}"));
+        }
+        if tool.is_confined {
+            command.args(["--file-size=0", "--processes=0"]);
         }
         command.arg("--").arg(&tool.path).args(&tool.args);
         command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC"), ("PATH", "/usr/bin:/bin")]).env("HOME", home);

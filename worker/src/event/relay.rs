@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
+use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
     db::{
@@ -21,6 +22,9 @@ use super::EventSink;
 
 /// At most so many events are in flight.
 const WINDOW: i64 = 200;
+
+/// Looks that hints ask for are at least so far apart: under load a look finds what many hints told of.
+const PACE: Duration = Duration::from_millis(50);
 
 /// How long one statement may take before the connection, and with it the lock, is given up.
 const STATEMENT: Duration = Duration::from_secs(30);
@@ -108,13 +112,17 @@ impl Relay {
     ) -> Result<(), DbError> {
         let mut retry: Option<(Instant, Duration)> = None;
         while !soft.is_cancelled() {
+            let looked = Instant::now();
             // The history goes on while the broker is away: its readers need the places, not the broker.
             let more = bounded(outbox::sequence(conn)).await? > 0;
             let now = Instant::now();
             if retry.is_none_or(|(at, _)| at <= now) {
                 match self.window(conn).await? {
-                    Outcome::Progress => {
+                    Outcome::Progress { is_full } => {
                         retry = None;
+                        if !is_full {
+                            soft.run_until_cancelled(sleep_until(looked + PACE)).await;
+                        }
                         continue;
                     }
                     Outcome::Idle => retry = None,
@@ -132,7 +140,13 @@ impl Relay {
             let wake = retry.map_or(scan, |(at, _)| at.min(scan));
             tokio::select! {
                 () = soft.cancelled() => {}
-                hint = hints.next() => hint?,
+                hint = hints.next() => {
+                    hint?;
+                    soft.run_until_cancelled(sleep_until(looked + PACE)).await;
+                    while let Some(hint) = hints.next().now_or_never() {
+                        hint?;
+                    }
+                }
                 () = sleep_until(wake) => {}
             }
         }
@@ -140,7 +154,9 @@ impl Relay {
     }
 
     async fn window(&mut self, conn: &mut PgConnection) -> Result<Outcome, DbError> {
-        let window = first_of_each(bounded(outbox::unpublished(conn, WINDOW)).await?);
+        let rows = bounded(outbox::unpublished(conn, WINDOW)).await?;
+        let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == WINDOW);
+        let window = first_of_each(rows);
         if window.is_empty() {
             return Ok(Outcome::Idle);
         }
@@ -171,15 +187,15 @@ impl Relay {
         }
         bounded(outbox::mark_published(conn, &published)).await?;
         failpoint!("relay.mark.after");
-        Ok(Outcome::Progress)
+        Ok(Outcome::Progress { is_full })
     }
 }
 
 enum Outcome {
     /// There was nothing to publish.
     Idle,
-    /// Something was published: there may be more.
-    Progress,
+    /// Something was published: there may be more, and is where the window was full.
+    Progress { is_full: bool },
     /// Nothing could be published.
     Stuck,
 }

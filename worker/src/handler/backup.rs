@@ -79,6 +79,7 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
             required: copies.required(),
             laggard: job.ctx.settings.laggard,
             tap: Some(tap),
+            bytes_per_s: payload.bytes_per_s,
             ..DumpPlan::default()
         };
         let dumped = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;

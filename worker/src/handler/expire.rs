@@ -15,7 +15,10 @@ use super::{
     mongo::{MONGODB, Place},
     undo,
 };
-use crate::engine::{Engine as _, mongodb::restore::survey::drop_asides};
+use crate::engine::{
+    Engine as _,
+    mongodb::restore::survey::{drop_asides, drop_staged},
+};
 
 /// Drops it, or finds that it is gone.
 pub async fn run(job: &Job, payload: &ExpireJob) -> Result<Done, JobError> {
@@ -30,7 +33,9 @@ pub async fn run(job: &Job, payload: &ExpireJob) -> Result<Done, JobError> {
     undo::require_server(work.server_id, kept.server_id)?;
     if work.engine == MONGODB {
         let place = Place::open(job, &work, &kept.database).await?;
-        let collections = drop_asides(&place.database, kept.job_id.0).await?;
+        // What it put aside, or what it restored and nobody swapped in.
+        let job = kept.job_id.0;
+        let collections = drop_asides(&place.database, job).await? + drop_staged(&place.database, job, None).await?;
         let end = if collections > 0 { End::Dropped } else { End::Gone };
         let result = json!({ "dropped": collections > 0, "database": kept.database, "collections": collections });
         return Ok(Done::Expired { kept_id: kept.id, end, result });

@@ -1,12 +1,16 @@
-//! Make a save of a dump that somebody brings: the same way as a backup, with the bytes of a request in the place of a tool's
-//! (guarantees A2, D6). They are read to the end of the archive and never run.
+//! Take in a dump that somebody brings. Plain SQL makes a database: see `plain`. An archive becomes a save, the same way as
+//! a backup, with the bytes of a request in the place of a tool's (guarantees A2, D6): they are read to the end of the archive
+//! and never run.
+
+mod plain;
 
 use std::time::Duration;
 
 use chrono::Utc;
 use shared::{
     db::work::{Purpose, TargetWork},
-    job::ImportJob,
+    id::{SaveId, TargetId},
+    job::{ImportInto, ImportJob},
     manifest::{self, Consistency, Manifest},
     name::{DatabaseName, Slug},
 };
@@ -19,7 +23,10 @@ use crate::{
     engine::{DatabaseProperties, EngineKind},
     record::copies::Copies,
     stream::DumpPlan,
-    transfer::import::{Facts, Receiving},
+    transfer::{
+        import::{Facts, Receiving},
+        upload::Upload,
+    },
 };
 
 const DUMP: &str = "dump.0001";
@@ -28,19 +35,25 @@ const PROBE: Duration = Duration::from_secs(10);
 
 /// Takes the bytes in.
 pub async fn run(job: &Job, payload: &ImportJob) -> Result<Done, JobError> {
-    let Some(upload) = job.take_upload() else {
-        return Err(JobError::abort(
-            "upload_lost",
-            "the worker that received the bytes has let go of them",
-            "Send them again.",
-        ));
-    };
+    let upload = job.take_upload();
+    match &payload.into {
+        ImportInto::Database(wanted) => plain::run(job, upload, payload.target_id, wanted).await,
+        ImportInto::Save(save) => archive(job, upload.ok_or_else(lost)?, payload.target_id, *save).await,
+    }
+}
+
+/// Another worker had the bytes.
+fn lost() -> JobError {
+    JobError::abort("upload_lost", "the worker that received the bytes has let go of them", "Send them again.")
+}
+
+async fn archive(job: &Job, upload: Upload, target_id: TargetId, save_id: SaveId) -> Result<Done, JobError> {
     job.phase("importing").await?;
     let started_at = Utc::now();
-    let work = job.target(payload.target_id, Purpose::Backup).await?;
-    let (save, stores) = backup::load(job, payload.save_id).await?;
+    let work = job.target(target_id, Purpose::Backup).await?;
+    let (save, stores) = backup::load(job, save_id).await?;
     let required = usize::try_from(save.required_copies).unwrap_or(1);
-    let mut copies = Copies::open(job, &work, payload.save_id, stores, required).await?;
+    let mut copies = Copies::open(job, &work, save_id, stores, required).await?;
     let written = async {
         let (receiving, dump, tap) = Receiving::start(upload, job.ctx.transfer.stall, &job.lease.cancel);
         let plan = DumpPlan {
@@ -61,7 +74,7 @@ pub async fn run(job: &Job, payload: &ImportJob) -> Result<Done, JobError> {
         let described = Manifest {
             format: manifest::FORMAT,
             installation: job.ctx.installation,
-            save: payload.save_id,
+            save: save_id,
             version: save.version,
             service: slug(&work.service)?,
             target: slug(&work.target)?,

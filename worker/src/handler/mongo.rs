@@ -2,7 +2,7 @@
 
 use mongodb::Database;
 use shared::{
-    db::{jobs, work::TargetWork},
+    db::{jobs, kept, work::TargetWork},
     id::JobId,
     name::DatabaseName,
 };
@@ -74,9 +74,10 @@ async fn tidy_one(job: &Job, database: &Database) -> Result<(), JobError> {
     for id in staged {
         let mut conn = job.ctx.pool.acquire().await?;
         let row = jobs::get(&mut conn, JobId(id)).await?;
+        let waits = kept::of_job(&mut conn, JobId(id)).await?.is_some_and(|kept| kept.is_kept);
         drop(conn);
         // A job that is not known here is another installation's.
-        if row.is_some_and(|row| row.state.is_terminal()) {
+        if !waits && row.is_some_and(|row| row.state.is_terminal()) {
             let dropped = drop_staged(database, id, None).await?;
             tracing::info!(database = database.name(), left.job = %id, collections = dropped, "dropped what a restore of an ended job left");
         }

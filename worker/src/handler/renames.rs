@@ -41,6 +41,16 @@ pub(super) async fn commit(job: &Job, database: &Database, renames: Renames, res
     finish(job, database, renames, result).await
 }
 
+/// Writes the journal of what waits for its names: it is kept, and nothing is renamed.
+pub(super) async fn keep(job: &Job, waits: Renames, result: Value) -> Result<Done, Exchanged> {
+    let journal = Journal { step: Step::Waits(waits.clone()), result: result.clone() };
+    job.commit_point(&journal).await.map_err(|error| match error {
+        JobError::Stopped => Exchanged::Not(error),
+        error => Exchanged::Unknown(error),
+    })?;
+    Ok(Done::Renamed { renames: waits, is_kept: true, result })
+}
+
 /// Goes on from wherever the renames of a journal stand: to their end, or, where that is not possible, back to the beginning.
 pub(super) async fn finish(
     job: &Job,

@@ -12,7 +12,7 @@ use super::{
     Done, Job, JobError,
     exchange::{self, Exchanged},
     mongo::Place,
-    renames,
+    renames, wipe,
 };
 use crate::engine::{
     Connection, Engine as _,
@@ -29,16 +29,36 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
     if let Step::Renames(renames) = &journal.step {
         return of_renames(job, &work, renames, journal).await;
     }
+    if let Step::Waits(waits) = &journal.step {
+        // Whole before it was written down, and nothing came after it.
+        return Ok(Done::Renamed { renames: waits.clone(), is_kept: true, result: resolved(journal) });
+    }
+    if let (Step::Emptying(emptying), Payload::Wipe(payload)) = (&journal.step, payload) {
+        // What stands there now may not be what was to be emptied.
+        wipe::require_same(&work, payload)?;
+        let place = Place::open(job, &work, &emptying.database).await.map_err(undecided)?;
+        return wipe::mongodb::finish(job, &place, payload, emptying, resolved(journal)).await;
+    }
     let (at, _) = job.ctx.connection(&work, job.lease.fence).map_err(|error| undecided(error.into()))?;
     let ended = job.ctx.postgres.end_older_sessions(&at, &at.maintenance_database, &job.lease.cancel).await;
     ended.map_err(|error| undecided(error.into()))?;
     match &journal.step {
         Step::Swap(swap) => of_swap(job, &at, swap, journal).await,
-        Step::Renames(_) => Err(JobError::abort("internal", "renames on a server that makes none", "Report this.")),
+        Step::Renames(_) | Step::Waits(_) | Step::Emptying(_) => {
+            Err(JobError::abort("internal", "a step on a server that makes none like it", "Report this."))
+        }
         Step::Transaction { database, id } => {
             let ended = job.ctx.postgres.transaction_ended(&at, database, id).await;
             match ended.map_err(|error| undecided(error.into()))? {
+                Ended::Committed if matches!(payload, Payload::Wipe(_)) => {
+                    wipe::postgres::resolved(job, &at, database, journal.result.clone()).await.map_err(undecided)
+                }
                 Ended::Committed => Ok(Done::Plain(resolved(journal))),
+                Ended::RolledBack if matches!(payload, Payload::Wipe(_)) => Err(JobError::abort(
+                    "wipe_not_done",
+                    "the worker ended before the wipe was committed; the database is as it was",
+                    "Start the wipe again.",
+                )),
                 Ended::RolledBack => Err(JobError::abort(
                     "restore_not_done",
                     "the worker ended before the restore was committed; the database is as it was",
@@ -46,8 +66,8 @@ pub(super) async fn run(job: &Job, payload: &Payload, journal: &Journal) -> Resu
                 )),
                 Ended::Forgotten => Err(JobError::abort(
                     "outcome_unknown",
-                    "the worker ended while the restore was committed, and the server does not remember the transaction",
-                    "Compare the tables with the save; restore again if they are not what it holds.",
+                    "the worker ended while its transaction was committed, and the server does not remember it",
+                    "Compare the tables with what they should hold; do it again if they do not.",
                 )),
             }
         }
@@ -103,6 +123,8 @@ fn target_of(payload: &Payload) -> Option<TargetId> {
     match payload {
         Payload::Restore(job) => Some(job.target_id),
         Payload::Undo(job) => Some(job.target_id),
+        Payload::Wipe(job) => Some(job.target_id),
+        Payload::Import(job) => Some(job.target_id),
         _ => None,
     }
 }

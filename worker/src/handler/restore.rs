@@ -7,7 +7,8 @@ mod mongo;
 mod new;
 mod part;
 mod pour;
-mod safety;
+pub(super) mod proof;
+pub(super) mod safety;
 mod source;
 mod stage;
 mod swap;
@@ -85,7 +86,7 @@ async fn in_place(restoring: &Restoring<'_>) -> Result<Done, JobError> {
     match (&standing.existing, direct) {
         (Some(_), _) => {
             if let Some(save) = payload.safety_save_id {
-                safety::save(job, payload, save).await?;
+                safety::save(job, payload.target_id, save, safety::ADVICE).await?;
             }
         }
         (None, Some(_)) => {
@@ -134,7 +135,7 @@ pub(super) fn require_swappable(at: &Connection, standing: &Standing, database: 
 
 /// Takes away what restores of ended jobs left on this server: no attempt of theirs will come to do it. Whatever goes
 /// wrong here is no matter of this job.
-async fn tidy(job: &Job, at: &Connection) {
+pub(super) async fn tidy(job: &Job, at: &Connection) {
     let engine = &job.ctx.postgres;
     let tidied = async {
         for left in engine.left_behind(at, &job.lease.cancel).await? {

@@ -1,4 +1,5 @@
-//! Put back in its place what a restore, or an undo, put aside. What makes way for it is kept in its turn.
+//! Put back in its place what a restore, or an undo, put aside; or, for the first time, what was restored beside it as one of a
+//! data set. What makes way for it is kept in its turn.
 
 use serde_json::json;
 use shared::{
@@ -71,12 +72,14 @@ async fn of_collections(job: &Job, payload: &UndoJob, work: &TargetWork, kept: &
     let mut conn = job.ctx.pool.acquire().await?;
     let journal = jobs::get(&mut conn, kept.job_id).await?.and_then(|row| row.journal);
     drop(conn);
-    let Some(Step::Renames(made)) = journal.map(|journal| journal.0.step) else { return Err(missing()) };
+    let step = journal.map(|journal| journal.0.step);
     let place = Place::open(job, work, &kept.database).await?;
     let survey = Survey::of(&place.database).await?;
-    if survey.asides(kept.job_id.0).is_empty() {
-        return Err(missing());
-    }
+    let made = match step {
+        Some(Step::Renames(made)) if !survey.asides(kept.job_id.0).is_empty() => made,
+        Some(Step::Waits(made)) if made.moves.iter().all(|one| survey.has(&one.aside)) => made,
+        _ => return Err(missing()),
+    };
     survey.require_movable(&place.database).await?;
     let base = Base {
         database: kept.database.clone(),

@@ -1,26 +1,35 @@
 //! Read the copies of a save again, whole, and compare them with their rows (design §10). A copy that differs is read a
-//! second time before it is called corrupt; one that cannot be read is unreachable, which says nothing of its bytes.
+//! second time before it is called corrupt; one that cannot be read is unreachable, which says nothing of its bytes. Where more is
+//! asked for, one good copy is then opened and read to its end, or restored on a scratch server (`restore/proof.rs`).
 
 mod reading;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
 use shared::{
     db::{
         objects::{self, ObjectRow},
-        saves::{self, CopyRow},
+        saves::{self, CopyRow, SaveRow},
+        verify::Judgement,
+        work::Purpose,
     },
     id::SaveId,
     job::{Problem, VerifyJob},
     manifest,
     name::Slug,
     save::{CopyState, ObjectState, SaveState},
+    schedule::Depth,
 };
+use tokio::time::Instant;
 
 use self::reading::{Finding, Place, Raw, read};
-use super::{Done, Job, JobError};
+use super::{
+    Done, Job, JobError,
+    restore::proof::{self, Proof},
+    scratch::{self, ScratchPlace},
+};
 use crate::store::{Store, StoreError};
 
 /// What was found of one copy.
@@ -74,7 +83,12 @@ pub struct Verified {
     pub required: i32,
     /// Whether broken copies are to be made again.
     pub repair: bool,
+    /// How deep it was to look.
+    pub depth: Depth,
     pub verdicts: Vec<Verdict>,
+    /// What a look beyond the digests found; none where there was none to be, or no good copy.
+    proof: Option<Proof>,
+    pub duration: Duration,
 }
 
 impl Verified {
@@ -83,22 +97,62 @@ impl Verified {
     }
 
     /// Whether this verification has seen as many good copies as the save requires.
-    pub fn is_enough(&self) -> bool {
+    fn is_enough(&self) -> bool {
         i32::try_from(self.count(Outcome::Good)).unwrap_or(i32::MAX) >= self.required
     }
 
+    /// At which depth the save was found to be of no use, and why.
+    pub fn unusable(&self) -> Option<(Depth, &str)> {
+        self.proof.as_ref()?.unusable.as_ref().map(|(depth, why)| (*depth, why.as_str()))
+    }
+
+    /// Whether it found what it looked for: enough good copies, and what is in them.
+    pub fn passed(&self) -> bool {
+        self.is_enough() && self.unusable().is_none() && (self.depth == Depth::Hash || self.proof.is_some())
+    }
+
+    /// What it says of the save.
+    pub fn judgement(&self) -> Judgement<'_> {
+        let (passed, unusable) = (self.passed(), self.unusable());
+        let proven = match unusable {
+            None => passed.then_some(self.depth),
+            Some((Depth::Restore, _)) => Some(Depth::Decode),
+            Some(_) => Some(Depth::Hash),
+        };
+        Judgement { passed, proven: proven.filter(|_| self.is_enough()), unusable }
+    }
+
     pub fn result(&self) -> serde_json::Value {
-        json!({
-            "save_id": self.save_id, "good": self.count(Outcome::Good), "required": self.required,
-            "verified": self.is_enough(), "copies": self.verdicts,
-        })
+        let mut result = json!({
+            "save_id": self.save_id, "depth": self.depth, "good": self.count(Outcome::Good), "required": self.required,
+            "verified": self.passed(), "copies": self.verdicts,
+        });
+        if let Some(Proof { decoded, restored, unusable, first_look }) = &self.proof {
+            result["decoded"] = json!(decoded);
+            if self.depth == Depth::Restore {
+                result["restored"] = json!(restored);
+            }
+            if let Some((depth, why)) = unusable {
+                result["unusable"] = json!({ "depth": depth, "reason": why });
+            }
+            if let Some(first) = first_look {
+                result["first_look"] = json!(first);
+            }
+        }
+        result
     }
 }
 
-/// Reads every copy that was asked for. Where none could be reached the job is tried again.
+/// Reads every copy that was asked for, and looks as deep as was asked. Where none could be reached the job is tried again.
 pub async fn run(job: &Job, payload: &VerifyJob) -> Result<Done, JobError> {
+    let began = Instant::now();
     job.phase("verifying").await?;
-    let (required, copies) = load(job, payload).await?;
+    let (save, copies) = load(job, payload).await?;
+    // Before much is read for a drill that cannot be.
+    let scratch = match payload.depth {
+        Depth::Restore => Some(place(job, &save).await?),
+        Depth::Hash | Depth::Decode => None,
+    };
     let mut verdicts = Vec::new();
     for (copy, objects) in copies {
         let verdict = look(job, &copy, &objects).await?;
@@ -108,19 +162,44 @@ pub async fn run(job: &Job, payload: &VerifyJob) -> Result<Done, JobError> {
         );
         verdicts.push(verdict);
     }
-    let verified = Verified { save_id: payload.save_id, required, repair: payload.repair, verdicts };
-    if verified.count(Outcome::Unreachable) == verified.verdicts.len()
-        && let Some(problem) = verified.verdicts.iter().find_map(|verdict| verdict.problem.clone())
+    if verdicts.iter().all(|verdict| verdict.outcome == Outcome::Unreachable)
+        && let Some(problem) = verdicts.iter().find_map(|verdict| verdict.problem.clone())
     {
         return Err(JobError::Retry(Problem { retryable: true, ..problem }));
     }
-    Ok(Done::Verified(Box::new(verified)))
+    let good: BTreeSet<String> = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome == Outcome::Good)
+        .map(|verdict| verdict.store.clone())
+        .collect();
+    let proof = if payload.depth == Depth::Hash || good.is_empty() {
+        None
+    } else {
+        Some(proof::run(job, payload, &good, scratch.as_ref()).await?)
+    };
+    Ok(Done::Verified(Box::new(Verified {
+        save_id: payload.save_id,
+        required: save.required_copies,
+        repair: payload.repair,
+        depth: payload.depth,
+        verdicts,
+        proof,
+        duration: began.elapsed(),
+    })))
+}
+
+/// Where the drill restores: a server that answers.
+async fn place(job: &Job, save: &SaveRow) -> Result<ScratchPlace, JobError> {
+    let work = job.target(save.target_id, Purpose::Backup).await?;
+    let scratch = scratch::choose(job, &work).await?;
+    scratch.greet(job).await?;
+    Ok(scratch)
 }
 
 type Copies = Vec<(CopyRow, Vec<ObjectRow>)>;
 
 /// The copies that can be judged, each with its objects.
-async fn load(job: &Job, payload: &VerifyJob) -> Result<(i32, Copies), JobError> {
+async fn load(job: &Job, payload: &VerifyJob) -> Result<(SaveRow, Copies), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, payload.save_id).await?.filter(|save| save.state == SaveState::Available);
     let Some(save) = save else {
@@ -141,7 +220,7 @@ async fn load(job: &Job, payload: &VerifyJob) -> Result<(i32, Copies), JobError>
         objects.sort_by(|a, b| a.part.cmp(&b.part));
         (copy, objects)
     };
-    Ok((save.required_copies, copies.into_iter().filter(wanted).map(with_objects).collect()))
+    Ok((save, copies.into_iter().filter(wanted).map(with_objects).collect()))
 }
 
 async fn look(job: &Job, copy: &CopyRow, objects: &[ObjectRow]) -> Result<Verdict, JobError> {

@@ -25,7 +25,7 @@ pub(super) async fn write(tx: &mut PgConnection, fence: Fence, job: &JobRow, cop
     for (id, facts) in &copied.objects {
         objects::set_stored(tx, *id, facts).await?;
     }
-    let Some(standing) = verify::settle_save(tx, save, false).await? else { return Ok(()) };
+    let Some(standing) = verify::settle_save(tx, save, verify::Judgement::default()).await? else { return Ok(()) };
     let event = NewEvent {
         kind: "save.repaired".to_owned(),
         subject: format!("saves/{save}"),
@@ -35,7 +35,7 @@ pub(super) async fn write(tx: &mut PgConnection, fence: Fence, job: &JobRow, cop
         data: json!({
             "save_id": save, "target_id": job.target_id, "job_id": job.id, "store": copied.store, "from": copied.from,
             "stored_bytes": copied.stored_bytes(), "good": standing.good, "required": standing.required,
-            "valid": standing.is_enough(),
+            "valid": standing.valid,
         }),
     };
     outbox::insert(tx, &event).await

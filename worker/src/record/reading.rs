@@ -50,9 +50,20 @@ impl SavedCopy {
         save: SaveId,
         manifest: &Manifest,
     ) -> Result<Vec<Self>, JobError> {
+        Self::chosen(conn, ctx, save, manifest, |row| row.state == CopyState::Good).await
+    }
+
+    /// As [`SavedCopy::good`], those that are wanted.
+    pub async fn chosen(
+        conn: &mut PgConnection,
+        ctx: &Context,
+        save: SaveId,
+        manifest: &Manifest,
+        is_wanted: impl Fn(&saves::CopyRow) -> bool,
+    ) -> Result<Vec<Self>, JobError> {
         let mut copies = Vec::new();
         for row in saves::copies(conn, save).await? {
-            if row.state == CopyState::Good {
+            if is_wanted(&row) {
                 copies.extend(Self::of_row(conn, ctx, manifest, row).await?);
             }
         }

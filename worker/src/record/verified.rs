@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use super::missing;
 use crate::handler::verify::{Outcome, Verdict, Verified};
 
-/// The states of the copies, the save's flags, and an event per kind of finding.
+/// The states of the copies, the save's flags and history, and an event per kind of finding.
 pub(super) async fn write(
     tx: &mut PgConnection,
     config: &config::Jobs,
@@ -23,12 +23,22 @@ pub(super) async fn write(
         let problem = verdict.problem.as_ref();
         verify::settle_copy(tx, verified.save_id, &verdict.store, verdict.epoch, state, problem).await?;
     }
-    let Some(standing) = verify::settle_save(tx, verified.save_id, verified.is_enough()).await? else { return Ok(()) };
+    let Some(standing) = verify::settle_save(tx, verified.save_id, verified.judgement()).await? else { return Ok(()) };
+    let new = verify::NewVerification {
+        save_id: verified.save_id,
+        job_id: job.id,
+        depth: verified.depth,
+        passed: verified.passed(),
+        duration: verified.duration,
+        result: verified.result(),
+    };
+    verify::insert(tx, &new).await?;
+    let unusable = verified.unusable().map(|(depth, reason)| json!({ "depth": depth, "reason": reason }));
     let found = |outcome: Outcome| verified.count(outcome) > 0;
     let kinds = [
-        ("save.corrupt", found(Outcome::Corrupt) || found(Outcome::Missing)),
+        ("save.corrupt", found(Outcome::Corrupt) || found(Outcome::Missing) || unusable.is_some()),
         ("save.unreachable", found(Outcome::Unreachable)),
-        ("save.verified", verified.is_enough()),
+        ("save.verified", verified.passed()),
     ];
     for (kind, _) in kinds.into_iter().filter(|(_, happened)| *happened) {
         let event = NewEvent {
@@ -39,7 +49,8 @@ pub(super) async fn write(
             trace_id: job.trace_id.clone(),
             data: json!({
                 "save_id": verified.save_id, "target_id": job.target_id, "job_id": job.id, "copies": verified.verdicts,
-                "good": standing.good, "required": standing.required, "valid": standing.is_enough(),
+                "good": standing.good, "required": standing.required, "valid": standing.valid, "depth": verified.depth,
+                "unusable": unusable,
             }),
         };
         outbox::insert(tx, &event).await?;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::encrypt::Encryption;
 use super::hash::RawHash;
+use super::pace::Pace;
 use super::progress::{Watch, bottleneck};
 use super::{
     Blake3, Block, BlockPool, DEFAULT_BLOCKS, DEFAULT_LAGGARD, DEFAULT_LEVEL, HAND_OVER, Progress, Sha256, StageTime,
@@ -95,6 +96,8 @@ pub struct DumpPlan {
     /// A copy that takes nothing for so long while its buffer is full is given up, as long as more than `required` live.
     pub laggard: Duration,
     pub tap: Option<Tap>,
+    /// Raw bytes per second at most; none: as fast as it goes.
+    pub bytes_per_s: Option<u64>,
 }
 
 impl Default for DumpPlan {
@@ -106,6 +109,7 @@ impl Default for DumpPlan {
             required: 1,
             laggard: DEFAULT_LAGGARD,
             tap: None,
+            bytes_per_s: None,
         }
     }
 }
@@ -176,7 +180,8 @@ pub async fn dump(
     let level = plan.level;
     let compressing = spawn_blocking(move || compress(level, from_tap, to_branches, zstd_pool));
 
-    let read = read(source, raw_pool, to_hash, plan.expect_magic, &progress, &stop).await;
+    let pace = plan.bytes_per_s.map(Pace::new);
+    let read = read(source, raw_pool, to_hash, (plan.expect_magic, pace), &progress, &stop).await;
     if read.is_err() {
         stop.cancel();
     }
@@ -229,11 +234,11 @@ fn written(uploads: Vec<Box<dyn Upload>>, sent: Vec<SentObject>) -> Vec<WrittenO
     uploads.into_iter().zip(sent).map(|(upload, sent)| WrittenObject { upload, sent }).collect()
 }
 
-async fn read(
+pub(super) async fn read(
     mut source: impl AsyncRead + Unpin,
     mut pool: BlockPool,
     to_hash: Sender<Bytes>,
-    magic: Option<&'static [u8]>,
+    (magic, mut pace): (Option<&'static [u8]>, Option<Pace>),
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<StageTime, StreamError> {
@@ -245,7 +250,13 @@ async fn read(
             watch.was_waiting();
             let mut ended = false;
             while !block.is_full() {
-                let n = source.read(block.spare()).await;
+                let most = pace.as_ref().map_or(usize::MAX, Pace::most);
+                let spare = block.spare();
+                let spare = match spare.get_mut(..most) {
+                    Some(first) => first,
+                    None => spare,
+                };
+                let n = source.read(spare).await;
                 let n = n.map_err(|source| StreamError::Source { raw_bytes: progress.raw_bytes(), source })?;
                 ended = n == 0;
                 if ended {
@@ -253,6 +264,11 @@ async fn read(
                 }
                 block.advance(n);
                 progress.raw(n);
+                if let Some(pace) = &mut pace {
+                    watch.was_busy();
+                    tokio::time::sleep_until(pace.spend(tokio::time::Instant::now(), n)).await;
+                    watch.was_waiting();
+                }
                 if let Some(magic) = unchecked.take_if(|magic| block.filled().len() >= magic.len()) {
                     check_magic(magic, &block)?;
                 }

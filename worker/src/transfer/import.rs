@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     TransferError,
-    upload::{Input, Packed, Upload, broken, stalled},
+    upload::{Form, Input, PIECE, Packed, Upload, broken, stalled},
 };
 use crate::{
     context::Context,
@@ -35,8 +35,6 @@ use crate::{
     stream::Tap,
 };
 
-/// Read, watched and passed on at once.
-const PIECE: usize = 256 << 10;
 /// How long an upload waits for a free slot.
 const SLOT: Duration = Duration::from_secs(30);
 
@@ -324,7 +322,9 @@ async fn begin(
     said: Option<Packed>,
     body: Input,
 ) -> Result<JobId, Refused> {
-    let Errand::Import { target_id, note } = ticket.errand.0 else { return Err(TransferError::NoTicket.into()) };
+    let Errand::Import { target_id, note, into } = ticket.errand.0 else {
+        return Err(TransferError::NoTicket.into());
+    };
     let work = {
         let mut conn = ctx.pool.acquire().await.map_err(TransferError::from)?;
         work::target(&mut conn, target_id, Purpose::Backup).await.map_err(TransferError::from)?
@@ -340,7 +340,8 @@ async fn begin(
             "Send it again later, or start more workers.",
         )));
     };
-    let upload = Upload::open(body, said, ctx.transfer.stall).await.map_err(Refused::Problem)?;
+    let form = if into.is_some() { Form::Plain } else { Form::Archive };
+    let upload = Upload::open(body, form, said, ctx.transfer.stall).await.map_err(Refused::Problem)?;
     let kind = match upload.kind {
         EngineKind::Postgres => "postgres",
         EngineKind::Mongodb => "mongodb",
@@ -355,12 +356,13 @@ async fn begin(
         trace_id: ticket.request_id,
         ..Asked::by_nobody(&ctx.jobs)
     };
-    let wanted = ImportRequest { target_id, note, owner: dispatch.name().to_owned(), lease: ctx.settings.lease };
+    let owner = dispatch.name().to_owned();
+    let wanted = ImportRequest { target_id, note, into, owner, lease: ctx.settings.lease };
     let claimed = Instant::now();
     let row = {
         let mut conn = ctx.pool.acquire().await.map_err(TransferError::from)?;
         let mut tx = conn.begin().await.map_err(TransferError::from)?;
-        let (row, _) = enqueue::import(&mut tx, wanted, &asked).await.map_err(|error| match error {
+        let row = enqueue::import(&mut tx, wanted, &asked).await.map_err(|error| match error {
             EnqueueError::Db(error) => Refused::Transfer(error.into()),
             error => Refused::Problem(Problem::retryable("target_busy", error.to_string(), "Send it again later.")),
         })?;

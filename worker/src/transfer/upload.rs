@@ -21,7 +21,10 @@ use tokio::{
 };
 use tokio_util::io::StreamReader;
 
-use crate::engine::{EngineKind, mongodb};
+use crate::engine::{
+    EngineKind, mongodb,
+    postgres::plain::text::{Title, title},
+};
 
 /// Bytes in order.
 pub type Input = Pin<Box<dyn AsyncRead + Send>>;
@@ -29,7 +32,7 @@ pub type Input = Pin<Box<dyn AsyncRead + Send>>;
 /// What decides what it is.
 const HEAD: usize = 512;
 /// Read, or unpacked, at once.
-const PIECE: usize = 256 << 10;
+pub(crate) const PIECE: usize = 256 << 10;
 /// Something packed twice is odd; thrice is meant to harm.
 const MOST_LAYERS: usize = 2;
 /// How much memory a zstd frame may ask for: 32 MiB, more than any level below 20 does.
@@ -55,6 +58,15 @@ impl Packed {
     }
 }
 
+/// What a dump is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A tool's own format, which becomes a save.
+    Archive,
+    /// Plain SQL of `pg_dump`, which becomes a database.
+    Plain,
+}
+
 /// What the first bytes are those of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -62,6 +74,8 @@ enum Seen {
     Archive(EngineKind),
     /// Of `pg_dump`, in a format that is not taken.
     OtherFormat(&'static str),
+    /// Of `pg_dump` in its plain format, or of `pg_dumpall`.
+    Plain(Title),
     Text,
     Nothing,
     Unknown,
@@ -72,7 +86,7 @@ pub struct Upload {
     pub kind: EngineKind,
     /// What it came in.
     pub layers: Vec<Packed>,
-    pub(super) input: Input,
+    pub(crate) input: Input,
 }
 
 impl std::fmt::Debug for Upload {
@@ -82,8 +96,9 @@ impl std::fmt::Debug for Upload {
 }
 
 impl Upload {
-    /// Reads the first bytes. `said` is what the sender says it is packed in. The problem tells what was seen instead of a dump.
-    pub async fn open(body: Input, said: Option<Packed>, stall: Duration) -> Result<Self, Problem> {
+    /// Reads the first bytes. `wanted` is what there is a use for, `said` what the sender says it is packed in. The problem tells
+    /// what was seen instead of a dump.
+    pub async fn open(body: Input, wanted: Form, said: Option<Packed>, stall: Duration) -> Result<Self, Problem> {
         let (mut input, mut layers) = (body, Vec::new());
         loop {
             let head = head(&mut input, stall).await?;
@@ -100,12 +115,15 @@ impl Upload {
             }
             input = Box::pin(AsyncReadExt::chain(Cursor::new(head.clone()), input));
             match seen {
-                Seen::Archive(kind) => return Ok(Self { kind, layers, input }),
+                Seen::Archive(kind) if wanted == Form::Archive => return Ok(Self { kind, layers, input }),
+                Seen::Plain(Title::Database) if wanted == Form::Plain => {
+                    return Ok(Self { kind: EngineKind::Postgres, layers, input });
+                }
                 Seen::Packed(packed) if layers.len() < MOST_LAYERS => {
                     layers.push(packed);
                     input = unpacked(packed, input);
                 }
-                other => return Err(refused(other, &head)),
+                other => return Err(refused(other, wanted, &head)),
             }
         }
     }
@@ -143,6 +161,8 @@ fn look(head: &[u8]) -> Seen {
         }
     } else if is(b"toc.dat\0") {
         Seen::OtherFormat("tar")
+    } else if let Some(title) = title(head) {
+        Seen::Plain(title)
     } else if head.is_empty() {
         Seen::Nothing
     } else if head.iter().all(text) {
@@ -152,11 +172,34 @@ fn look(head: &[u8]) -> Seen {
     }
 }
 
-fn refused(seen: Seen, head: &[u8]) -> Problem {
-    let wanted =
-        "Send what pg_dump --format=custom or mongodump --archive writes, as it is or packed with gzip or zstd.";
+fn refused(seen: Seen, wanted: Form, head: &[u8]) -> Problem {
+    let hint = match (wanted, seen) {
+        (Form::Archive, Seen::Plain(Title::Database)) => {
+            "Send what pg_dump --format=custom writes; or name a new database with into=, which a super may, to have it run there."
+        }
+        (Form::Archive, _) => {
+            "Send what pg_dump --format=custom or mongodump --archive writes, as it is or packed with gzip or zstd."
+        }
+        (Form::Plain, Seen::Archive(_)) => "Leave into out, and restore the save that it becomes.",
+        (Form::Plain, _) => {
+            "Send what pg_dump --format=plain writes of one database, as it is or packed with gzip or zstd."
+        }
+    };
     let message = match seen {
         Seen::Nothing => "the upload is empty".to_owned(),
+        Seen::Plain(Title::Database) => {
+            "the upload is plain SQL, which could do anything where it is run: it becomes no save".to_owned()
+        }
+        Seen::Plain(Title::Cluster) => {
+            "the upload is plain SQL of pg_dumpall, of all databases and roles of a server, which is not taken"
+                .to_owned()
+        }
+        Seen::Archive(_) if wanted == Form::Plain => {
+            "the upload is an archive, which becomes a save before it becomes a database".to_owned()
+        }
+        Seen::Text if wanted == Form::Plain => {
+            format!("the upload is text that is not pg_dump's: it begins with {}", words(head))
+        }
         Seen::Text => format!(
             "the upload is text, which begins with {}: plain SQL is not taken, as it could do anything where it is run",
             words(head)
@@ -167,7 +210,7 @@ fn refused(seen: Seen, head: &[u8]) -> Problem {
             format!("the upload is no dump that is known: it begins with {}", words(head))
         }
     };
-    Problem::permanent("format_unknown", message, wanted)
+    Problem::permanent("format_unknown", message, hint)
 }
 
 fn words(head: &[u8]) -> String {
@@ -175,13 +218,13 @@ fn words(head: &[u8]) -> String {
 }
 
 /// No byte came in time.
-pub(super) fn stalled(stall: Duration) -> Problem {
+pub(crate) fn stalled(stall: Duration) -> Problem {
     let message = format!("no byte of the upload came for {} s", stall.as_secs());
     Problem::permanent("upload_stalled", message, "Send it again over a better line.")
 }
 
 /// Why the bytes end here: the line broke, or what they are packed in did.
-pub(super) fn broken(error: &io::Error, at: u64) -> Problem {
+pub(crate) fn broken(error: &io::Error, at: u64) -> Problem {
     if error.kind() == io::ErrorKind::ConnectionAborted {
         let message = format!("the upload broke off after {at} bytes of the dump");
         return Problem::permanent("upload_broken", message, "Send it again.");
@@ -298,7 +341,11 @@ mod tests {
     }
 
     async fn open(bytes: Vec<u8>) -> Result<Upload, Problem> {
-        Upload::open(Box::pin(Cursor::new(bytes)), None, STALL).await
+        opened(bytes, Form::Archive).await
+    }
+
+    async fn opened(bytes: Vec<u8>, wanted: Form) -> Result<Upload, Problem> {
+        Upload::open(Box::pin(Cursor::new(bytes)), wanted, None, STALL).await
     }
 
     #[tokio::test]
@@ -347,8 +394,30 @@ mod tests {
             assert_eq!(problem.code, "format_unknown");
             assert!(problem.message.contains(word), "{}", problem.message);
         }
-        let wrong = Upload::open(Box::pin(Cursor::new(DUMP)), Some(Packed::Gzip), STALL).await.unwrap_err();
+        let input = Box::pin(Cursor::new(DUMP));
+        let wrong = Upload::open(input, Form::Archive, Some(Packed::Gzip), STALL).await.unwrap_err();
         assert_eq!(wrong.code, "upload_unreadable");
+    }
+
+    #[tokio::test]
+    async fn plain_sql_is_taken_where_it_is_asked_for_and_nothing_else_is() {
+        let plain = b"--\n-- PostgreSQL database dump\n--\n\nSET x = 1;\n";
+        for bytes in [plain.to_vec(), gzip(plain), zstd(plain)] {
+            let mut upload = opened(bytes, Form::Plain).await.unwrap();
+            let mut read = Vec::new();
+            upload.input.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, plain);
+        }
+        for (bytes, word) in [
+            (b"--\n-- PostgreSQL database cluster dump\n--\n".to_vec(), "pg_dumpall"),
+            (DUMP.to_vec(), "an archive"),
+            (b"SELECT 1;".to_vec(), "not pg_dump's"),
+            (Vec::new(), "empty"),
+        ] {
+            let problem = opened(bytes, Form::Plain).await.unwrap_err();
+            assert_eq!(problem.code, "format_unknown");
+            assert!(problem.message.contains(word), "{}", problem.message);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `PATCH /v1/admins/{id}`: another name, or disabled and enabled again.
+//! `PATCH /v1/admins/{id}`: another name, another quota, or disabled and enabled again.
 
 use axum::response::Response;
 use serde::Deserialize;
@@ -29,9 +29,16 @@ pub struct UpdateAdmin {
     name: Merge<AdminName>,
     /// True ends every session at once; false lets the admin log in again.
     disabled: Merge<bool>,
+    /// Jobs a day (UTC), at most 1,000,000; 0: as many as they like; null: what the configuration says. It holds from the next
+    /// job on.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    jobs_per_day: Merge<Option<i32>>,
 }
 
-/// Renames, disables or enables an admin.
+/// More than anybody asks for: whoever wants no limit says 0.
+const MOST_JOBS: i32 = 1_000_000;
+
+/// Renames, disables or enables an admin, or sets their daily quota.
 #[utoipa::path(
     patch, path = "/v1/admins/{id}",
     request_body = UpdateAdmin,
@@ -42,13 +49,17 @@ pub async fn handle(call: Call, Path(id): Path<AdminId>, Json(body): Json<Update
     call.authorize(permission, None)?;
     call.person()?;
     let (name, disabled) = (body.name.new_value(), body.disabled.new_value().copied());
+    let jobs_per_day = body.jobs_per_day.new_value().copied();
+    if jobs_per_day.flatten().is_some_and(|jobs| !(0..=MOST_JOBS).contains(&jobs)) {
+        return Err(ApiError::field("/jobs_per_day", format!("must be 0 to {MOST_JOBS}; 0 is no limit")));
+    }
     let mut tx = call.begin().await?;
     // One change of an admin at a time: of who can log in, and of what the caller has seen.
     admins::lock_supers(&mut tx).await?;
     let before = admins::get(&mut tx, id).await?.ok_or_else(missing)?;
     let grants = admins::grants(&mut tx, &[id]).await?;
     call.check_match(&Admin::from((before.clone(), grants)))?;
-    admins::update(&mut tx, id, name, disabled).await.on_constraint("admins_name_key", taken)?;
+    admins::update(&mut tx, id, name, disabled, jobs_per_day).await.on_constraint("admins_name_key", taken)?;
     if disabled == Some(true) {
         sessions::revoke_all(&mut tx, id).await?;
         a_super_is_left(&mut tx).await?;
@@ -60,6 +71,8 @@ pub async fn handle(call: Call, Path(id): Path<AdminId>, Json(body): Json<Update
         "name_before": before.name,
         "disabled": disabled,
         "disabled_before": before.disabled_at.is_some(),
+        "jobs_per_day": row.jobs_per_day,
+        "jobs_per_day_before": before.jobs_per_day,
     });
     call.commit(tx, Change::new(permission, id, None, detail)).await?;
     etag::changed(&Admin::from((row, grants)))

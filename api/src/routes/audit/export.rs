@@ -6,16 +6,10 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
 use futures_util::stream;
-use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::{
-        audit::Outcome,
-        audit_log::{self, AuditFilter},
-    },
-    id::{AdminId, ServiceId},
+    db::audit_log::{self, AuditFilter},
     telemetry::Causes,
 };
 
@@ -24,28 +18,6 @@ use crate::{audit::Change, call::Call, error::ApiError, rbac::Permission, state:
 
 /// Entries that are read at once.
 const PIECE: i64 = 500;
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    /// Of this service alone.
-    service: Option<ServiceId>,
-    /// By this admin alone.
-    admin: Option<AdminId>,
-    /// As permissions are named: `target.create`.
-    action: Option<String>,
-    /// The kind of thing: `target`, `save`, `session`.
-    resource: Option<String>,
-    /// Its id.
-    resource_id: Option<String>,
-    /// What became of it.
-    outcome: Option<Outcome>,
-    /// From then on.
-    from: Option<DateTime<Utc>>,
-    /// Before then.
-    to: Option<DateTime<Utc>>,
-}
 
 /// How far an export has come.
 struct Export {
@@ -78,22 +50,12 @@ impl Export {
 /// Streams all entries of the audit log that the filters let through, oldest first, as JSON lines.
 #[utoipa::path(
     get, path = "/v1/audit/export",
-    params(Filter),
+    params(Wanted),
     responses((status = 200, body = String, content_type = "application/x-ndjson", description = "an `AuditEntry` a line"), (status = 429, description = "the caller has too many streams open")),
 )]
-pub async fn handle(mut call: Call<Filter>) -> Result<Response, ApiError> {
+pub async fn handle(mut call: Call<Wanted>) -> Result<Response, ApiError> {
     let permission = Permission::AuditExport;
-    let query = &mut call.query;
-    let wanted = Wanted {
-        service: query.service,
-        admin: query.admin,
-        action: query.action.take(),
-        resource: query.resource.take(),
-        resource_id: query.resource_id.take(),
-        outcome: query.outcome,
-        from: query.from,
-        to: query.to,
-    };
+    let wanted = std::mem::take(&mut call.query);
     let service = wanted.service;
     let asked = json!({ "filter": wanted });
     let filter = wanted.of(&call, permission, None)?;

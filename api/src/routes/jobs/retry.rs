@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use serde_json::json;
-use shared::{db::saves, enqueue, id::JobId, job::Payload};
+use shared::{db::saves, enqueue, id::JobId, job::Payload, schedule::Depth};
 
 use super::{Job, WaitQuery, accepted, find, refused};
 use crate::{audit::Change, call::Call, error::ApiError, extract::Path, rbac::Permission};
@@ -36,11 +36,19 @@ pub async fn handle(call: Call<WaitQuery>, Path(id): Path<JobId>) -> Result<Resp
             _ => Permission::SaveRestore,
         };
         call.authorize(permission, Some(save.service_id))?;
+        let is_drill = matches!(seen.decode(), Ok(Payload::Verify(verify)) if verify.depth == Depth::Restore);
+        if !save.trusted && (is_drill || seen.kind == "restore") {
+            call.authorize(Permission::SaveTrust, None)?;
+        }
+        if !save.valid && seen.kind == "restore" {
+            call.authorize(Permission::SaveRestoreInvalid, Some(save.service_id))?;
+        }
     }
     // What only an admin may ask for, only an admin may ask for again.
     let more = match seen.decode() {
         Ok(Payload::Restore(restore)) if restore.in_place => Some(Permission::SaveReplace),
         Ok(Payload::Undo(_)) => Some(Permission::JobUndo),
+        Ok(Payload::Wipe(_) | Payload::Purge(_)) => Some(Permission::TargetWipe),
         _ => None,
     };
     if let Some(more) = more {

@@ -4,8 +4,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::kept,
-    enqueue,
+    db::{data_set_restores, kept},
+    enqueue::{self, EnqueueError},
     id::JobId,
     job::{JobState, KEEP_OLD_S},
     name::DatabaseName,
@@ -60,6 +60,11 @@ pub async fn handle(
         return Err(ApiError::Conflict(format!("{what}: a restore in place that succeeded can be undone")));
     }
     let mut tx = call.begin().await?;
+    if let Some(group) = seen.group_id
+        && data_set_restores::get(&mut tx, group).await?.is_some()
+    {
+        return Err(refused(EnqueueError::OfDataSet { job: id, group }));
+    }
     let kept = kept::of_job(&mut tx, id).await?.ok_or_else(|| {
         ApiError::Conflict("the job put no database aside: restore the safety save that it made, or another one".into())
     })?;
@@ -69,7 +74,7 @@ pub async fn handle(
     if body.confirm != kept.database {
         return Err(ApiError::field("/confirm", format!("must be the database's name, {:?}", kept.database.as_str())));
     }
-    let job = enqueue::undo(&mut tx, &kept, keep_old_s, &call.asked(body.priority)).await.map_err(refused)?;
+    let job = enqueue::undo(&mut tx, &kept, keep_old_s, None, &call.asked(body.priority)).await.map_err(refused)?;
     let detail = json!({ "job_id": job, "target_id": kept.target_id, "database": kept.database });
     call.commit(tx, Change::new(permission, id, seen.service_id, detail)).await?;
     accepted(&call.state, job, wait).await

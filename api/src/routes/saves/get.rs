@@ -1,17 +1,20 @@
-//! `GET /v1/saves/{id}`: with its copies, objects and manifest.
+//! `GET /v1/saves/{id}`: with its copies, objects, verifications and manifest.
 
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use shared::{
     db::{
         objects,
         saves::{self, SaveRow},
+        verify,
     },
-    id::{ObjectId, SaveId},
+    id::{JobId, ObjectId, SaveId},
     job::Problem,
     manifest::{Encoding, Manifest, Sealing},
     save::{CopyState, ObjectState},
+    schedule::Depth,
 };
 use sqlx::PgConnection;
 
@@ -25,6 +28,8 @@ pub struct WholeSave {
     save: Save,
     copies: Vec<Copy>,
     objects: Vec<Object>,
+    /// The latest 20 that came to an end, the newest first.
+    verifications: Vec<Verified>,
     /// As it lies beside the objects of the first good copy; none: the save is not done.
     manifest: Option<Manifest>,
 }
@@ -66,6 +71,25 @@ struct Object {
     sha256: Option<String>,
 }
 
+/// How many verifications are shown.
+const VERIFICATIONS: i64 = 20;
+
+/// A verification that came to an end, whatever it found.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SaveVerification)]
+struct Verified {
+    job_id: Option<JobId>,
+    depth: Depth,
+    /// Whether enough copies were good and the save is of use, as far as it looked.
+    passed: bool,
+    at: DateTime<Utc>,
+    #[schema(example = 1200)]
+    duration_ms: i64,
+    /// What was looked at, what was compared, and what differed, in words: the job's result.
+    #[schema(value_type = Object)]
+    result: Value,
+}
+
 /// The save with all that belongs to it.
 pub async fn whole(conn: &mut PgConnection, mut row: SaveRow) -> Result<WholeSave, ApiError> {
     let manifest = row.manifest.take().map(|manifest| manifest.0);
@@ -92,10 +116,24 @@ pub async fn whole(conn: &mut PgConnection, mut row: SaveRow) -> Result<WholeSav
         blake3: row.blake3.map(hex::encode),
         sha256: row.sha256.map(hex::encode),
     });
-    Ok(WholeSave { copies: copies.collect(), objects: objects.collect(), manifest, save: row.into() })
+    let verifications = verify::latest(conn, row.id, VERIFICATIONS).await?.into_iter().map(|row| Verified {
+        job_id: row.job_id,
+        depth: row.depth,
+        passed: row.passed,
+        at: row.at,
+        duration_ms: row.duration_ms,
+        result: row.result.0,
+    });
+    Ok(WholeSave {
+        copies: copies.collect(),
+        objects: objects.collect(),
+        verifications: verifications.collect(),
+        manifest,
+        save: row.into(),
+    })
 }
 
-/// Shows a save with its copies, objects and manifest.
+/// Shows a save with its copies, objects, verifications and manifest.
 #[utoipa::path(get, path = "/v1/saves/{id}", responses((status = 200, body = WholeSave)))]
 pub async fn handle(call: Call, Path(id): Path<SaveId>) -> Result<Response, ApiError> {
     let mut conn = call.conn().await?;

@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::{
     db::{
-        saves, servers,
+        saves::{self, SaveRow},
+        servers,
         targets::{self, TargetRow},
     },
     enqueue::{self, Place, Replace, RestoreRequest},
     id::{SaveId, TargetId},
     job::{Compare, ExtensionPolicy, KEEP_OLD_S, Method, OwnerPolicy, Part, PrivilegePolicy, TableName},
     name::{CollectionName, DatabaseName},
-    save::Mode,
+    save::{Mode, SaveState},
     server::Engine,
 };
 
@@ -29,6 +30,10 @@ use crate::{
 
 /// The longest that an old database may be kept.
 const MAX_KEPT_HOURS: u32 = 24 * 90;
+
+/// Why what nobody known here has signed is run by nobody who does not say so.
+pub(super) const UNTRUSTED: &str =
+    "nobody known here vouches for this save, which was brought or found in a store: say true if you know whose it is";
 
 /// A restore that is wanted.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -69,6 +74,9 @@ pub struct CreateRestore {
     /// The save is restored although nobody known here has signed it.
     #[serde(default)]
     trust: bool,
+    /// The save is restored although it is not valid.
+    #[serde(default)]
+    allow_invalid: bool,
     /// The higher the sooner; 5 unless said otherwise.
     #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
@@ -189,6 +197,16 @@ fn is_inside(part: &Part) -> bool {
     !part.tables.is_empty() || !part.collections.is_empty() || part.mode == Mode::Data
 }
 
+/// Why a save is not restored unless somebody insists.
+fn invalid(save: &SaveRow) -> String {
+    let why = match (&save.invalid_reason, &save.unusable_reason) {
+        (Some(reason), _) => format!("somebody called it invalid: {reason}"),
+        (None, Some(reason)) => format!("a verification found it to be of no use: {reason}"),
+        (None, None) => "not as many of its copies are good as it requires".to_owned(),
+    };
+    format!("the save is not valid ({why}): choose another, or say true to restore it all the same")
+}
+
 /// Hours in seconds, within bounds.
 pub fn kept_for(hours: Option<u32>) -> Result<Option<u32>, ApiError> {
     match hours {
@@ -249,9 +267,14 @@ pub async fn handle(
     if !save.trusted && !body.dry_run {
         call.authorize(Permission::SaveTrust, None)?;
         if !body.trust {
-            let detail = "nobody known here vouches for this save, which was brought or found in a store: say true if you know whose it is";
-            return Err(ApiError::field("/trust", detail));
+            return Err(ApiError::field("/trust", UNTRUSTED));
         }
+    }
+    if !save.valid && save.state == SaveState::Available && !body.dry_run {
+        if !body.allow_invalid {
+            return Err(ApiError::field("/allow_invalid", invalid(&save)));
+        }
+        call.authorize(Permission::SaveRestoreInvalid, Some(save.service_id))?;
     }
     if target.restore_credential_id.is_none() {
         return Err(ApiError::field("/into/target_id", "is a target without a restore credential: give it one first"));
@@ -270,14 +293,14 @@ pub async fn handle(
     };
     let asked = call.asked(body.priority);
     let job = if body.dry_run {
-        enqueue::preflight(&mut tx, wanted.job(target_id, &target.database), &asked).await
+        enqueue::preflight(&mut tx, wanted.job(target_id, &target.database), None, &asked).await
     } else {
         enqueue::restore(&mut tx, wanted, &asked).await
     };
     let job = job.map_err(refused)?;
     let detail = json!({
         "job_id": job, "target_id": target_id, "database": database, "in_place": in_place, "dry_run": body.dry_run,
-        "trusted": save.trusted,
+        "trusted": save.trusted, "valid": save.valid,
     });
     call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await

@@ -35,7 +35,8 @@ pub struct UpdateSave {
     note: Merge<String>,
     /// A pinned save is not deleted, by nobody.
     pinned: Merge<bool>,
-    /// `false` needs `invalid_reason` and stays, whatever a verification finds; `true` takes that back.
+    /// `false` needs `invalid_reason` and stays, whatever a verification finds; `true` takes that back, and what a verification
+    /// found to make it of no use.
     valid: Merge<bool>,
     /// Why the save is not to be used; with `valid: false` alone. At most 500 characters.
     invalid_reason: Merge<String>,
@@ -80,6 +81,10 @@ async fn judge(tx: &mut PgConnection, row: &mut SaveRow, valid: bool, reason: Op
         }
     }
     (row.valid, row.invalid_reason) = (valid, reason);
+    if valid {
+        // Whoever says so knows better than the verification that found otherwise.
+        row.unusable_reason = None;
+    }
     Ok(())
 }
 

@@ -1,10 +1,17 @@
-//! `POST /v1/saves/{id}/verify`: reads the copies again, whole. A job.
+//! `POST /v1/saves/{id}/verify`: reads the copies again, whole, and looks as deep as is asked for. A job.
 
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
-use shared::{db::saves, enqueue, id::SaveId, name::Slug};
+use shared::{
+    db::saves,
+    enqueue::{self, VerifyRequest},
+    id::SaveId,
+    name::Slug,
+    schedule::Depth,
+};
 
+use super::restore::UNTRUSTED;
 use crate::{
     audit::Change,
     call::Call,
@@ -16,7 +23,7 @@ use crate::{
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 /// A verification that is wanted.
-#[schema(example = json!({ "stores": [], "repair": true }))]
+#[schema(example = json!({ "stores": [], "repair": true, "depth": "hash" }))]
 #[serde(deny_unknown_fields)]
 pub struct CreateVerify {
     /// The copies in these stores alone; empty: all of them.
@@ -24,14 +31,21 @@ pub struct CreateVerify {
     stores: Vec<Slug>,
     /// Make broken copies again from a good one; yes, unless said otherwise.
     repair: Option<bool>,
+    /// How deep it looks: `hash`, which is the default, `decode` or `restore`.
+    #[serde(default)]
+    depth: Depth,
+    /// With depth `restore`: the save is restored although nobody known here has signed it.
+    #[serde(default)]
+    trust: bool,
     /// The higher the sooner; 5 unless said otherwise.
     #[schema(minimum = 0, maximum = 9)]
     priority: Option<i16>,
 }
 
-/// Reads the copies of a save again, whole.
+/// Reads the copies of a save again, whole; opens one of them and reads it to its end, or restores it on a scratch server.
 ///
-/// What each is, is the result of a job; broken ones are made again from a good one unless that is refused.
+/// What each is, is the result of a job; broken ones are made again from a good one unless that is refused. A save that turns out
+/// to be of no use is not valid any more.
 #[utoipa::path(
     post, path = "/v1/saves/{id}/verify",
     params(WaitQuery),
@@ -49,9 +63,17 @@ pub async fn handle(
     let mut tx = call.begin().await?;
     let save = saves::get(&mut tx, id).await?.ok_or(ApiError::NotFound("save"))?;
     call.authorize(permission, Some(save.service_id))?;
-    let job = enqueue::verify(&mut tx, id, body.stores, body.repair.unwrap_or(true), &call.asked(body.priority))
-        .await
-        .map_err(refused)?;
-    call.commit(tx, Change::new(permission, id, Some(save.service_id), json!({ "job_id": job }))).await?;
+    let depth = body.depth;
+    // A drill runs what the save says on the scratch server, as a restore does on the target's.
+    if depth == Depth::Restore && !save.trusted {
+        call.authorize(Permission::SaveTrust, None)?;
+        if !body.trust {
+            return Err(ApiError::field("/trust", UNTRUSTED));
+        }
+    }
+    let wanted = VerifyRequest { save_id: id, stores: body.stores, repair: body.repair.unwrap_or(true), depth };
+    let job = enqueue::verify(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
+    let detail = json!({ "job_id": job, "depth": depth, "trusted": save.trusted });
+    call.commit(tx, Change::new(permission, id, Some(save.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::{http::StatusCode, response::Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
@@ -15,6 +15,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
+use super::hidden;
 use crate::{
     audit::Change,
     call::Call,
@@ -54,6 +55,8 @@ pub struct Asked {
     pub jobs: Vec<Queued>,
     /// The targets that are not backed up, and why.
     pub refused: Vec<Refused>,
+    /// The job that keeps what the service's broker is made of; null: it has none.
+    pub definitions_job_id: Option<JobId>,
 }
 
 /// A target that will be backed up.
@@ -131,23 +134,14 @@ pub async fn handle(
         let why = not.first().map_or_else(|| "it has none".to_owned(), |one| format!("{}: {}", one.target, one.detail));
         return Err(ApiError::Conflict(format!("no target of the service can be backed up; {why}")));
     }
+    let definitions = enqueue::definitions(&mut tx, id, Some(group), &asked).await.map_err(refused)?;
     let detail = json!({
-        "group_id": group, "jobs": queued.iter().map(|one| one.job_id).collect::<Vec<_>>(),
+        "definitions_job_id": definitions, "group_id": group, "jobs": queued.iter().map(|one| one.job_id).collect::<Vec<_>>(),
         "refused": not.iter().map(|one| one.target_id).collect::<Vec<_>>(),
     });
     let change = Change { resource: "service", ..Change::new(permission, id, Some(id), detail) };
-    let answer = Asked { group_id: group, jobs: queued, refused: not };
-    let response = call.answer(tx, change, StatusCode::ACCEPTED, Some(format!("/v1/groups/{group}")), answer).await?;
-    groups::wait_for(&call.state, group, wait).await?;
-    Ok(response)
-}
-
-/// It is the service that does not exist for an admin without a role there, not a backup.
-fn hidden(error: ApiError) -> ApiError {
-    match error {
-        ApiError::NotFound(_) => ApiError::NotFound("service"),
-        error => error,
-    }
+    let answer = Asked { group_id: group, jobs: queued, refused: not, definitions_job_id: definitions };
+    groups::answer(&call, tx, change, group, answer, wait).await
 }
 
 async fn engine(

@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    db::{servers, targets},
+    db::jobs,
     enqueue::{self, BackupRequest},
     id::TargetId,
     job::TableName,
@@ -127,10 +127,9 @@ pub async fn handle(
     let wait = call.query.wait(&call.state)?;
     body.check()?;
     let mut tx = call.begin().await?;
-    let target = targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
-    call.authorize(permission, Some(target.service_id))?;
-    let server = servers::get(&mut tx, target.server_id).await?.ok_or(ApiError::NotFound("server"))?;
-    body.fits(server.engine)?;
+    let place = jobs::place(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?;
+    call.authorize(permission, Some(place.service_id))?;
+    body.fits(place.engine)?;
     let wanted = BackupRequest {
         target_id: id,
         mode: body.mode.unwrap_or(Mode::All),
@@ -142,8 +141,8 @@ pub async fn handle(
         origin: Origin::Manual,
         note: body.note,
     };
-    let (job, save) = enqueue::backup(&mut tx, wanted, &call.asked(body.priority)).await.map_err(refused)?;
+    let (job, save) = enqueue::backup(&mut tx, &place, wanted, &call.asked(body.priority)).await.map_err(refused)?;
     let detail = json!({ "job_id": job, "save_id": save });
-    call.commit(tx, Change::new(permission, id, Some(target.service_id), detail)).await?;
+    call.commit(tx, Change::new(permission, id, Some(place.service_id), detail)).await?;
     accepted(&call.state, job, wait).await
 }

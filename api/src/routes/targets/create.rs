@@ -5,9 +5,11 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::{
     db::targets::{self, TargetRow},
+    drift::Drift,
     id::{CredentialId, ServerId, ServiceId, TargetId},
     name::{DatabaseName, Slug},
     server::MongoMode,
+    wipe::default_keep,
 };
 
 use super::{Target, check, refused};
@@ -46,6 +48,12 @@ pub struct CreateTarget {
     stall_s: Option<i32>,
     /// What dumps and restores a MongoDB target; `native` unless said otherwise.
     mongo_mode: Option<MongoMode>,
+    /// When a save of it is suspicious; as usual unless said otherwise.
+    drift: Option<Drift>,
+    /// What a wipe leaves alone: names of tables or collections, with `*` and `?`. The tables of the known tools for migrations
+    /// unless said otherwise.
+    #[schema(max_items = 100)]
+    wipe_keep: Option<Vec<String>>,
 }
 
 /// Registers a target.
@@ -73,6 +81,8 @@ pub async fn handle(call: Call, Json(body): Json<CreateTarget>) -> Result<Respon
         deadline_s: body.deadline_s,
         stall_s: body.stall_s,
         mongo_mode: body.mongo_mode.unwrap_or_default(),
+        drift: body.drift.map(sqlx::types::Json),
+        wipe_keep: body.wipe_keep.unwrap_or_else(default_keep),
         last_version: 0,
         created_at: now,
         updated_at: now,

@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::{
     db::targets,
+    drift::Drift,
     id::{CredentialId, ServerId, TargetId},
     name::{DatabaseName, Slug},
     server::MongoMode,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-/// What is to change of a target. `null` clears `restore_credential_id`, `deadline_s` and `stall_s`.
+/// What is to change of a target. `null` clears `restore_credential_id`, `deadline_s`, `stall_s` and `drift`.
 #[schema(example = json!({ "deadline_s": 3600, "stall_s": null }))]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateTarget {
@@ -40,6 +41,10 @@ pub struct UpdateTarget {
     /// 1 to 86400.
     stall_s: Merge<Option<i32>>,
     mongo_mode: Merge<MongoMode>,
+    /// The whole of it; null: as usual.
+    drift: Merge<Option<Drift>>,
+    /// At most 100 names of tables or collections, with `*` and `?`: what a wipe leaves alone.
+    wipe_keep: Merge<Vec<String>>,
 }
 
 impl UpdateTarget {
@@ -84,6 +89,10 @@ pub async fn handle(
     body.deadline_s.apply(&mut row.deadline_s);
     body.stall_s.apply(&mut row.stall_s);
     body.mongo_mode.apply(&mut row.mongo_mode);
+    if let Some(drift) = body.drift.new_value() {
+        row.drift = drift.clone().map(sqlx::types::Json);
+    }
+    body.wipe_keep.apply(&mut row.wipe_keep);
     check(&call.state, &row)?;
     targets::update(&mut tx, &row).await.map_err(refused)?;
     let after = Target::from(targets::get(&mut tx, id).await?.ok_or(ApiError::NotFound("target"))?);

@@ -42,6 +42,11 @@ impl Witness {
         self.look("patch", path, status, answer)
     }
 
+    pub(super) async fn put(&mut self, path: &str, body: Value, status: u16) -> Value {
+        let answer = self.client.put(path, body).await;
+        self.look("put", path, status, answer)
+    }
+
     pub(super) async fn delete(&mut self, path: &str, status: u16) -> Value {
         let answer = self.client.delete(path).await;
         self.look("delete", path, status, answer)

@@ -16,6 +16,7 @@ pub mod index;
 pub mod load;
 pub mod names;
 pub mod rename;
+pub mod scratch;
 pub mod survey;
 mod tally;
 #[cfg(test)]

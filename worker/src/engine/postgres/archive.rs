@@ -5,6 +5,7 @@
 //! as `--compress=0` writes it to a pipe: integers are a sign byte and `int_size` bytes, low byte first; texts are their
 //! length (negative: none) and their bytes. Whoever wants more than that it is whole is an [`Observer`].
 
+pub(crate) mod outline;
 pub(crate) mod toc;
 mod whole;
 

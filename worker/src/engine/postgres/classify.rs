@@ -14,7 +14,7 @@ pub(crate) fn sqlstate(state: &str, message: &str) -> Option<ErrorCode> {
         "42501" => ErrorCode::PermissionDenied,
         "53300" => ErrorCode::TooManyConnections,
         "53100" => ErrorCode::DiskFull,
-        "55P03" => ErrorCode::LockTimeout,
+        "55P03" | "40P01" => ErrorCode::LockTimeout,
         "57P03" => ErrorCode::ServerUnreachable,
         "57014" => ErrorCode::QueryCancelled,
         "57P01" | "57P02" | "08006" | "08003" => ErrorCode::ConnectionLost,

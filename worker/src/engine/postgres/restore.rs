@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
     create::create,
-    drop::{discard, drop_database, end_sessions, left_behind, staged},
+    drop::{clear, discard, drop_database, end_sessions, left_behind, staged},
     mark::{Kept, kept_comment, kept_name, restored_comment, without_mark},
     publish::publish,
     settle::settle,

@@ -102,7 +102,8 @@ fn report(saved: &Inventory, by: &str, doubtful: usize) -> Value {
     json!({ "by": by, "tables": entries, "rows": saved.rows, "bytes": saved.bytes, "doubtful": doubtful })
 }
 
-const MISMATCH: &str = "inventory_mismatch";
+/// The code of what was not restored as it was saved.
+pub(super) const MISMATCH: &str = "inventory_mismatch";
 
 fn refuse(differing: &[Difference]) -> Result<(), JobError> {
     if differing.is_empty() {
@@ -200,15 +201,26 @@ type Recounted = (Result<Inventory, String>, u32);
 
 /// Counts what is there, as a backup would; and the server's major version.
 async fn count(restoring: &Restoring<'_>, database: &DatabaseName) -> Result<Recounted, JobError> {
+    let counting = Counting::default();
+    let major = redump(restoring, database, DumpMode::Data, |piece| counting.feed(piece)).await?;
+    Ok((counting.result(), major))
+}
+
+/// Dumps what is there, as a backup would, piece by piece; the server's major version.
+pub(super) async fn redump(
+    restoring: &Restoring<'_>,
+    database: &DatabaseName,
+    mode: DumpMode,
+    mut take: impl FnMut(&[u8]) + Send,
+) -> Result<u32, JobError> {
     let Restoring { job, at, source, .. } = restoring;
     let (engine, cancel) = (&job.ctx.postgres, &job.lease.cancel);
     let probe = engine.probe(at, database, cancel).await?;
-    let options = DumpOptions { mode: DumpMode::Data, ..DumpOptions::default() };
+    let options = DumpOptions { mode, ..DumpOptions::default() };
     let mut dump = engine.dump(at, database, &options, &probe, cancel).await?;
     let Some(mut reader) = dump.reader() else {
         return Err(JobError::abort("internal", "the dump's output was taken twice", "Report this."));
     };
-    let counting = Counting::default();
     let (progress, watched) = job.watch(source.manifest.inventory.as_ref().map(|saved| saved.bytes));
     let mut piece = vec![0; PIECE];
     let read = loop {
@@ -216,7 +228,7 @@ async fn count(restoring: &Restoring<'_>, database: &DatabaseName) -> Result<Rec
             Ok(0) => break Ok(()),
             Ok(n) => {
                 progress.raw(n);
-                counting.feed(piece.get(..n).unwrap_or_default());
+                take(piece.get(..n).unwrap_or_default());
             }
             Err(error) => break Err(error),
         }
@@ -227,7 +239,13 @@ async fn count(restoring: &Restoring<'_>, database: &DatabaseName) -> Result<Rec
         drop(reader);
     }
     dump.finish().await?;
-    Ok((counting.result(), probe.server_major()))
+    Ok(probe.server_major())
+}
+
+/// What an archive holds, held against the inventory of its save: what is not the same, in words.
+pub(super) fn mismatch(saved: &Inventory, counted: &Inventory) -> Option<String> {
+    let differing = differences(saved, counted);
+    (!differing.is_empty()).then(|| named(&differing))
 }
 
 /// Counts rows alone: the server reads all of it too, and sends nothing.

@@ -1,6 +1,7 @@
 //! Into a MongoDB database: collections under staging names, compared and indexed, then renamed along a journal. One way for
 //! new databases, for those that are replaced, and for some of their collections: they differ in what has to make way.
 
+pub(super) mod drill;
 mod stage;
 
 use serde_json::json;
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::engine::mongodb::restore::{
     Chosen, Loaded, Survey,
-    rename::{Base, plan},
+    rename::{Base, plan, waiting},
     survey::drop_staged,
 };
 
@@ -53,7 +54,7 @@ pub(super) async fn run(job: &Job, payload: &RestoreJob, work: &TargetWork) -> R
     if let Some(save) = payload.safety_save_id
         && !survey.is_free()
     {
-        safety::save(job, payload, save).await?;
+        safety::save(job, payload.target_id, save, safety::ADVICE).await?;
     }
     let staged = stage::stage(&restoring).await?;
     // What is there now, and no longer what was there when the work began.
@@ -69,8 +70,15 @@ pub(super) async fn run(job: &Job, payload: &RestoreJob, work: &TargetWork) -> R
             return Err(error);
         }
     };
-    let result = restoring.report(&staged);
-    match renames::commit(job, &restoring.place.database, plan, result).await {
+    let mut result = restoring.report(&staged);
+    let committed = if payload.stands_by {
+        let waits = waiting(&restoring.place.at, staged.loaded, restoring.base())?;
+        result["waits"] = json!({ "id": waits.keep_id, "database": waits.database, "keep_s": waits.keep_old_s });
+        renames::keep(job, waits, result).await
+    } else {
+        renames::commit(job, &restoring.place.database, plan, result).await
+    };
+    match committed {
         Ok(done) => Ok(done),
         Err(Exchanged::Not(error)) => {
             stage::discard(&restoring).await;

@@ -53,7 +53,7 @@ pub(super) async fn run(restoring: &Restoring<'_>) -> Result<Done, JobError> {
         return Err(JobError::abort("save_without_rows", "the save holds no rows", "Choose a save of mode all."));
     }
     if let Some(save) = payload.safety_save_id {
-        safety::save(restoring.job, payload, save).await?;
+        safety::save(restoring.job, payload.target_id, save, safety::ADVICE).await?;
     }
     let mut tries = source.tries()?;
     let done = loop {

@@ -1,10 +1,10 @@
-//! The save of what is there, before it is replaced: a step of the restore, with a save row of its own.
+//! The save of what is there, before it is replaced or emptied: a step of the restore or wipe, with a save row of its own.
 
 use shared::{
     db::{claim, saves},
     failpoint,
-    id::SaveId,
-    job::{BackupJob, RestoreJob},
+    id::{SaveId, TargetId},
+    job::BackupJob,
     save::{Mode, SaveState},
 };
 use sqlx::Connection as _;
@@ -12,8 +12,16 @@ use sqlx::Connection as _;
 use super::{super::backup, Job, JobError};
 use crate::{lease::Stop, record};
 
-/// Makes the safety save, unless an earlier attempt of this job has made it.
-pub(super) async fn save(job: &Job, payload: &RestoreJob, save_id: SaveId) -> Result<(), JobError> {
+/// What a restore says to whoever cannot have one.
+pub(super) const ADVICE: &str = "Without a safety save (safety: false) the restore needs nothing of what is there.";
+
+/// Makes the safety save, unless an earlier attempt of this job has made it. `advice` is for whoever cannot have one.
+pub(in crate::handler) async fn save(
+    job: &Job,
+    target_id: TargetId,
+    save_id: SaveId,
+    advice: &str,
+) -> Result<(), JobError> {
     let mut conn = job.ctx.pool.acquire().await?;
     let save = saves::get(&mut conn, save_id).await?;
     drop(conn);
@@ -23,14 +31,15 @@ pub(super) async fn save(job: &Job, payload: &RestoreJob, save_id: SaveId) -> Re
     let backup = BackupJob {
         v: 1,
         save_id,
-        target_id: payload.target_id,
+        target_id,
         mode: Mode::All,
         tables: Vec::new(),
         exclude_tables: Vec::new(),
         collections: Vec::new(),
         exclude_collections: Vec::new(),
+        bytes_per_s: None,
     };
-    let saved = backup::make(job, &backup).await.map_err(|error| explain(job, error))?;
+    let saved = backup::make(job, &backup).await.map_err(|error| explain(job, error, advice))?;
     let mut conn = job.ctx.pool.acquire().await?;
     let mut tx = conn.begin().await?;
     if !claim::owns(&mut tx, job.lease.fence).await? {
@@ -45,11 +54,10 @@ pub(super) async fn save(job: &Job, payload: &RestoreJob, save_id: SaveId) -> Re
     Ok(())
 }
 
-fn explain(job: &Job, error: JobError) -> JobError {
+fn explain(job: &Job, error: JobError, advice: &str) -> JobError {
     if job.lease.stopped().is_some() {
         return error;
     }
-    let advice = "Without a safety save (safety: false) the restore needs nothing of what is there.";
     match error {
         JobError::Abort(mut problem) => {
             problem.message = format!("what is there could not be saved first: {}", problem.message);

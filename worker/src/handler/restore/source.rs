@@ -1,12 +1,14 @@
 //! What a restore reads: the save's manifest, and the copies that this worker can reach, each by its own facts.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use shared::{
-    db::saves,
+    db::saves::{self, CopyRow},
     id::SaveId,
     manifest::{self, Manifest},
     name::Slug,
-    save::SaveState,
+    save::{CopyState, SaveState},
 };
 
 use super::{Attempt, Job, JobError};
@@ -34,6 +36,15 @@ pub(super) struct Tries<'a> {
 impl Source {
     /// Reads the record of an available save.
     pub(super) async fn load(job: &Job, save_id: SaveId) -> Result<Self, JobError> {
+        Self::of(job, save_id, |copy| copy.state == CopyState::Good).await
+    }
+
+    /// As [`Source::load`], with the copies in these stores, whatever was known of them: they were seen to be good.
+    pub(super) async fn seen(job: &Job, save_id: SaveId, stores: &BTreeSet<String>) -> Result<Self, JobError> {
+        Self::of(job, save_id, |copy| stores.contains(&copy.store)).await
+    }
+
+    async fn of(job: &Job, save_id: SaveId, is_wanted: impl Fn(&CopyRow) -> bool) -> Result<Self, JobError> {
         let mut conn = job.ctx.pool.acquire().await?;
         let save = saves::get(&mut conn, save_id).await?;
         let available = save.filter(|save| save.state == SaveState::Available).and_then(|save| save.manifest);
@@ -51,7 +62,7 @@ impl Source {
                 "Use a newer worker.",
             ));
         }
-        let copies = SavedCopy::good(&mut conn, &job.ctx, save_id, &manifest).await?;
+        let copies = SavedCopy::chosen(&mut conn, &job.ctx, save_id, &manifest, is_wanted).await?;
         let properties = match manifest.engine.as_str() {
             "postgres" => serde_json::from_value(manifest.database_properties.clone()).map_err(|e| {
                 JobError::abort(

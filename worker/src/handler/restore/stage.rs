@@ -41,6 +41,11 @@ pub(super) async fn stage(restoring: &Restoring<'_>, wanted: &DatabaseName) -> R
 }
 
 impl Staged {
+    /// How far its rows were compared.
+    pub(super) fn compared(&self) -> &serde_json::Value {
+        &self.compared
+    }
+
     /// What the job's result says of it.
     pub(super) fn report(&self, database: &DatabaseName, save: SaveId) -> serde_json::Value {
         let Restored { raw_bytes, stored_bytes, stages, bottleneck } = &self.restored;

@@ -1,5 +1,5 @@
 //! In place, by swap: the save stands whole beside the database before the two change places, in one transaction. The old
-//! one is kept, so that an undo can swap it back.
+//! one is kept, so that an undo can swap it back. As one of a data set it is the new one that is kept, until all are whole.
 
 use serde_json::json;
 use shared::{
@@ -27,7 +27,7 @@ pub(super) async fn run(restoring: &Restoring<'_>, standing: &Standing) -> Resul
     let Some(incoming) = incoming else {
         return Err(JobError::abort("target_changed", "the restored database is gone", "Start the restore again."));
     };
-    let swap = Swap {
+    let mut swap = Swap {
         database: payload.database.clone(),
         incoming: Placed { name: staged.created.database().clone(), oid: incoming.oid },
         outgoing,
@@ -35,10 +35,21 @@ pub(super) async fn run(restoring: &Restoring<'_>, standing: &Standing) -> Resul
         keep_old_s: payload.keep_old_s,
         kept_id: None,
     };
+    let own = source.properties.comment.as_deref();
+    let mut comment = engine.restored_comment(at, own);
+    if payload.stands_by {
+        // It takes a place that nobody has, under the name and the mark of what is kept.
+        swap.database = engine.outgoing(at, &payload.database, incoming.oid)?.name;
+        swap.outgoing = None;
+        comment = engine.kept_comment(at, own);
+    }
     let mut result = staged.report(&payload.database, source.manifest.save);
     result["method"] = json!("swap");
-    exchange::describe(&mut result, &swap);
-    let comment = engine.restored_comment(at, source.properties.comment.as_deref());
+    if payload.stands_by {
+        result["waits"] = json!({ "id": swap.keep_id, "database": swap.database, "keep_s": swap.keep_old_s });
+    } else {
+        exchange::describe(&mut result, &swap);
+    }
     match exchange::exchange(job, at, &swap, Some(&comment), result).await {
         Ok(done) => Ok(done),
         Err(Exchanged::Not(error)) => {

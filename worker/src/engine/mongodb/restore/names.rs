@@ -42,10 +42,18 @@ pub fn staged(session: SessionTag, index: usize) -> String {
     format!("{PREFIX}{}_{}_{index}", session.job.simple(), session.epoch)
 }
 
+/// What all those names begin with.
+pub fn staged_prefix(session: SessionTag) -> Result<DatabaseName, EngineError> {
+    prefix(format!("{PREFIX}{}_{}", session.job.simple(), session.epoch))
+}
+
 /// What the names begin with under which a job puts something aside: `__hf_old_<job>`.
 pub fn aside_prefix(job: Uuid) -> Result<DatabaseName, EngineError> {
-    DatabaseName::parse(format!("{ASIDE}{}", job.simple()))
-        .map_err(|error| EngineError::new(ErrorCode::Internal, error.to_string()))
+    prefix(format!("{ASIDE}{}", job.simple()))
+}
+
+fn prefix(text: String) -> Result<DatabaseName, EngineError> {
+    DatabaseName::parse(text).map_err(|error| EngineError::new(ErrorCode::Internal, error.to_string()))
 }
 
 /// Where collection `index` is put that has to make way: `__hf_old_<job>_<index>`.

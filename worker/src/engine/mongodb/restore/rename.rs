@@ -96,6 +96,24 @@ pub fn plan_undo(at: &Connection, survey: &Survey, made: &Renames, base: Base) -
     plan.finish(made.views_out.clone(), |name| views().any(|view| view.name == name))
 }
 
+/// What was loaded and waits: as if it had been put aside under the names that it has, so that an undo brings it in.
+pub fn waiting(at: &Connection, loaded: Loaded, base: Base) -> Result<Renames, EngineError> {
+    let Base { database, replaces, whole, keep_old_s, kept_id } = base;
+    let put_aside = |name: String, aside: String| Move { name, incoming: None, aside, had: true };
+    Ok(Renames {
+        database,
+        replaces,
+        whole,
+        moves: loaded.collections.into_iter().map(|one| put_aside(one.name, one.staged)).collect(),
+        views_out: loaded.views,
+        views_in: Vec::new(),
+        aside_prefix: names::staged_prefix(at.session)?,
+        keep_id: KeptId::generate(),
+        keep_old_s,
+        kept_id,
+    })
+}
+
 struct Plan<'a> {
     survey: &'a Survey,
     renames: Renames,

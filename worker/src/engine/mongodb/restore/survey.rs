@@ -144,7 +144,7 @@ async fn drop_ours(database: &Database, is_wanted: impl Fn(Own) -> bool + Send +
 }
 
 /// Drops a collection or view; that it is gone already is as good.
-pub(super) async fn drop_collection(database: &Database, name: &str) -> Result<(), EngineError> {
+pub(in super::super) async fn drop_collection(database: &Database, name: &str) -> Result<(), EngineError> {
     let done = database.run_command(doc! { "drop": name, "writeConcern": { "w": "majority" } }).await;
     match done {
         Ok(_) => Ok(()),
@@ -155,7 +155,7 @@ pub(super) async fn drop_collection(database: &Database, name: &str) -> Result<(
 }
 
 /// A collection of the database that is spread over shards, if there is one.
-async fn sharded(database: &Database) -> Result<Option<String>, EngineError> {
+pub(in super::super) async fn sharded(database: &Database) -> Result<Option<String>, EngineError> {
     let doing = || failed("asking whether collections are sharded");
     // The older name of `hello`, which every server knows.
     let hello = database.run_command(doc! { "isMaster": 1 }).await.map_err(doing())?;

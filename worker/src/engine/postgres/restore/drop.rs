@@ -26,6 +26,11 @@ pub(in super::super) async fn discard(at: &Connection, created: &Created) -> Res
     drop_proven(at, &mut session, created.session.job, &created.database, comment).await
 }
 
+pub(in super::super) async fn clear(at: &Connection, wanted: &DatabaseName) -> Result<(), EngineError> {
+    let mut session = connect(at, &at.maintenance_database).await?;
+    drop_leftovers(at, &mut session, wanted).await
+}
+
 /// What restores of other jobs of this installation left on the server. Whether those jobs still run is not known here.
 pub(in super::super) async fn left_behind(at: &Connection) -> Result<Vec<Created>, EngineError> {
     Ok(staged(at).await?.into_iter().filter(|staged| staged.session.job != at.session.job).collect())
