@@ -42,6 +42,8 @@ pub struct Identity {
     pub means: Means,
     /// Role and service; no service: global. Of an API token what its scope leaves of the owner's.
     pub roles: Vec<(Role, Option<ServiceId>)>,
+    /// Jobs a day, where the admin has a number of their own.
+    pub jobs_per_day: Option<i32>,
 }
 
 impl Identity {
@@ -89,7 +91,13 @@ async fn person(state: &AppState, context: &Context, text: &str, method: &Method
         context.renew(renewed);
     }
     let roles = session.roles.iter().map(|row| (row.role, row.service_id)).collect();
-    Ok(Identity { admin_id: claims.sub, name: session.admin_name.clone(), means: Means::Session(claims.sid), roles })
+    Ok(Identity {
+        admin_id: claims.sub,
+        name: session.admin_name.clone(),
+        means: Means::Session(claims.sid),
+        roles,
+        jobs_per_day: session.jobs_per_day,
+    })
 }
 
 /// The session as it is now.

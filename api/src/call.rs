@@ -154,11 +154,12 @@ impl<Q> Call<Q> {
         reply: Option<&Reply>,
     ) -> Result<(), ApiError> {
         let jobs = self.enqueued.take();
-        self.charge(&mut tx, i32::try_from(jobs.len()).unwrap_or(i32::MAX)).await?;
         if let Some(key) = self.open_key() {
             key.keep(&mut tx, self.who.admin_id, reply, &jobs).await?;
         }
         audit::changed(&mut tx, &self.who, &self.context, change).await?;
+        // Last: whoever counts holds the counter until the commit.
+        self.charge(&mut tx, i32::try_from(jobs.len()).unwrap_or(i32::MAX)).await?;
         tx.commit().await?;
         self.settled.store(true, Ordering::Relaxed);
         Ok(())
@@ -172,11 +173,11 @@ impl<Q> Call<Q> {
     /// Takes so many jobs from the caller's quota of the day. What is enqueued for the call is counted by itself; this is for
     /// what a worker will enqueue on the caller's behalf.
     pub async fn charge(&self, tx: &mut PgConnection, count: i32) -> Result<(), ApiError> {
-        if count == 0 {
+        let most = self.who.jobs_per_day.unwrap_or(self.state.jobs.per_day);
+        if count == 0 || most == 0 {
             return Ok(());
         }
-        let taken = quota::take(tx, self.who.admin_id, count, self.state.jobs.per_day).await?;
-        let Some(taken) = taken else { return Ok(()) };
+        let taken = quota::take(tx, self.who.admin_id, count, most).await?;
         let number = |n: i32| u64::try_from(n).unwrap_or(0);
         let resets_in_s = u64::try_from(taken.resets_in_s).unwrap_or(1);
         // What does not fit is not taken.

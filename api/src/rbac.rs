@@ -201,6 +201,7 @@ mod tests {
             name: "a".into(),
             means: Means::Session(SessionId::generate()),
             roles: roles.to_vec(),
+            jobs_per_day: None,
         }
     }
 

@@ -34,7 +34,11 @@ pub use self::{
     wipe::{WipeRequest, wipe},
 };
 use crate::{
-    db::{DbError, data_set_restores, finish, jobs, saves, slots},
+    db::{
+        DbError, data_set_restores,
+        jobs::{self, JobRow},
+        saves, slots,
+    },
     id::{AdminId, GroupId, JobId, SaveId, ScheduleId, ServiceId, TargetId},
     job::{BackupJob, JobState, Payload, ProbeJob, TableName},
     name::{CollectionName, DatabaseName, Slug},
@@ -178,12 +182,13 @@ const DEFAULT_PRIORITY: i16 = 5;
 const PROBE_ATTEMPTS: i32 = 1;
 
 /// Enqueues a backup and its pending save. Where its jobs run whoever asks has looked up already, to see whether it may be.
+/// The job as it was written: nothing is read for an answer.
 pub async fn backup(
     tx: &mut PgConnection,
     place: &jobs::Place,
     wanted: BackupRequest,
     asked: &Asked,
-) -> Result<(JobId, SaveId), EnqueueError> {
+) -> Result<(JobRow, SaveId), EnqueueError> {
     write(tx, prepared(place, wanted, None, None, asked)?).await
 }
 
@@ -206,14 +211,14 @@ async fn enqueue_backup(
     asked: &Asked,
 ) -> Result<(JobId, SaveId), EnqueueError> {
     let place = jobs::place(tx, wanted.target_id).await?.ok_or(EnqueueError::TargetMissing(wanted.target_id))?;
-    write(tx, prepared(&place, wanted, of, group, asked)?).await
+    let (job, save) = write(tx, prepared(&place, wanted, of, group, asked)?).await?;
+    Ok((job.id, save))
 }
 
-async fn write(tx: &mut PgConnection, backup: Prepared) -> Result<(JobId, SaveId), EnqueueError> {
+async fn write(tx: &mut PgConnection, backup: Prepared) -> Result<(JobRow, SaveId), EnqueueError> {
     let Prepared { save, job } = backup;
     saves::insert(tx, &save).await?;
-    submit(tx, &job).await?;
-    Ok((job.id, save.id))
+    Ok((submit(tx, &job).await?, save.id))
 }
 
 /// A backup and its pending save, as they are to be written.
@@ -379,9 +384,8 @@ fn new_job(id: JobId, payload: Payload, target_id: TargetId, place: &jobs::Place
     }
 }
 
-async fn submit(tx: &mut PgConnection, job: &jobs::NewJob) -> Result<(), EnqueueError> {
-    jobs::insert(tx, job).await?;
-    finish::announce(tx, job).await?;
+async fn submit(tx: &mut PgConnection, job: &jobs::NewJob) -> Result<JobRow, EnqueueError> {
+    let row = jobs::insert(tx, job).await?;
     queue::hint(tx, &[job.id]).await?;
-    Ok(())
+    Ok(row)
 }

@@ -41,6 +41,7 @@ pub async fn identify(state: &AppState, context: &Context, text: &str) -> Result
         name: token.admin_name,
         means: Means::ApiToken(by),
         roles: narrowed(&roles, token.role, token.service_id),
+        jobs_per_day: token.jobs_per_day,
     })
 }
 

@@ -62,7 +62,14 @@ mod tests {
 
     fn session(expires_at: DateTime<Utc>) -> Arc<LiveSession> {
         let admin_id = AdminId(Uuid::nil());
-        Arc::new(LiveSession { admin_id, admin_name: "a".into(), token_version: 1, expires_at, roles: Vec::new() })
+        Arc::new(LiveSession {
+            admin_id,
+            admin_name: "a".into(),
+            token_version: 1,
+            jobs_per_day: None,
+            expires_at,
+            roles: Vec::new(),
+        })
     }
 
     #[test]

@@ -244,8 +244,17 @@ pub async fn wait_for(state: &AppState, id: JobId, wait: Duration) -> Result<Job
 
 /// 202 with the job, after waiting for its end where that was asked for.
 pub async fn accepted(state: &AppState, id: JobId, wait: Duration) -> Result<Response, ApiError> {
-    let row = wait_for(state, id, wait).await?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/jobs/{id}"))], Json(Job::from(row))).into_response())
+    Ok(accept(wait_for(state, id, wait).await?))
+}
+
+/// As [`accepted`], of a job that was just committed: whoever does not wait is answered without looking at it again.
+pub async fn queued(state: &AppState, row: JobRow, wait: Duration) -> Result<Response, ApiError> {
+    if wait.is_zero() { Ok(accept(row)) } else { accepted(state, row.id, wait).await }
+}
+
+fn accept(row: JobRow) -> Response {
+    let location = [(header::LOCATION, format!("/v1/jobs/{}", row.id))];
+    (StatusCode::ACCEPTED, location, Json(Job::from(row))).into_response()
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Accepted {
     pub name: Slug,
     pub admin_id: AdminId,
     pub admin_name: String,
+    /// The owner's jobs a day; none: what the configuration says.
+    pub jobs_per_day: Option<i32>,
     pub role: Role,
     pub service_id: Option<ServiceId>,
     /// Whether its use was not noted within the last minute.
@@ -74,7 +76,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewApiToken<'_>) -> Result<()
 pub async fn accepted(conn: &mut PgConnection, hash: &Hash) -> Result<Option<Accepted>, DbError> {
     Ok(sqlx::query_as!(
         Accepted,
-        r#"SELECT t.id, t.name, t.admin_id, a.name AS admin_name, t.role, t.service_id,
+        r#"SELECT t.id, t.name, t.admin_id, a.name AS admin_name, a.jobs_per_day, t.role, t.service_id,
              coalesce(t.last_used_at < clock_timestamp() - interval '1 minute', true) AS "is_stale!"
          FROM api_tokens t JOIN admins a ON a.id = t.admin_id
          WHERE t.hash = $1 AND t.revoked_at IS NULL AND t.expires_at > clock_timestamp() AND a.disabled_at IS NULL"#,

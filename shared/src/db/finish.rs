@@ -172,18 +172,12 @@ fn event_of(kind: &str, id: JobId, service: Option<ServiceId>, trace_id: Option<
     }
 }
 
-/// As [`announce`], of many.
-pub async fn announce_all(conn: &mut PgConnection, ids: &[JobId]) -> Result<(), DbError> {
-    let events: Vec<_> = jobs::by_ids(conn, ids).await?.iter().map(job_event).collect();
-    outbox::insert_all(conn, &events).await
-}
-
-/// The event of a job that was just queued, without reading what was just written.
-pub async fn announce(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
+/// The event of a job that is written with it: nothing of it is read.
+pub(super) fn queued_event(job: &NewJob) -> NewEvent {
     let data = json!({
         "job_id": job.id, "kind": job.payload.kind(), "state": JobState::Queued, "attempt": 0, "epoch": 0,
         "service_id": job.service_id, "target_id": job.target_id, "save_id": job.reads_save_id.or(job.save_id),
         "error": null,
     });
-    outbox::insert(conn, &event_of("job.queued", job.id, job.service_id, job.trace_id.clone(), data)).await
+    event_of("job.queued", job.id, job.service_id, job.trace_id.clone(), data)
 }

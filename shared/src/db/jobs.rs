@@ -2,11 +2,12 @@
 //! [`claim`](super::claim), [`finish`](super::finish) and [`sweep`](super::sweep).
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::{PgConnection, types::Json};
 
-use super::{Counted, DbError, span::Span};
+use super::{Counted, DbError, finish, outbox, span::Span};
 use crate::{
-    id::{AdminId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
+    id::{AdminId, EventId, GroupId, JobId, SaveId, ServerId, ServiceId, TargetId},
     job::{JobState, Journal, Payload, Problem},
     name::DatabaseName,
     server::Engine,
@@ -35,6 +36,49 @@ pub struct NewJob {
     pub requested_by: Option<AdminId>,
     pub request_id: Option<String>,
     pub trace_id: Option<String>,
+}
+
+impl NewJob {
+    /// The row of the job that was just inserted.
+    fn queued(&self, payload: serde_json::Value, created_at: DateTime<Utc>, next_run_at: DateTime<Utc>) -> JobRow {
+        JobRow {
+            id: self.id,
+            kind: self.payload.kind().to_owned(),
+            state: JobState::Queued,
+            phase: None,
+            payload: Json(payload),
+            priority: self.priority,
+            worker_group: self.worker_group.clone(),
+            service_id: self.service_id,
+            target_id: self.target_id,
+            server_id: self.server_id,
+            save_id: self.save_id,
+            reads_save_id: self.reads_save_id,
+            exclusive_key: self.exclusive_key.clone(),
+            group_id: self.group_id,
+            after_job_id: self.after_job_id,
+            retry_of: self.retry_of,
+            attempt: 0,
+            max_attempts: self.max_attempts,
+            epoch: 0,
+            lease_owner: None,
+            lease_until: None,
+            cancel_requested_at: None,
+            next_run_at,
+            deadline_s: self.deadline_s,
+            stall_s: self.stall_s,
+            progress: Json(json!({})),
+            journal: None,
+            result: None,
+            error: None,
+            requested_by: self.requested_by,
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id.clone(),
+            created_at,
+            started_at: None,
+            finished_at: None,
+        }
+    }
 }
 
 /// A job as it stands.
@@ -124,17 +168,23 @@ impl JobFilter {
     }
 }
 
-/// Adds a queued job. It starts when a worker claims it; [`crate::queue::hint`] makes that soon, and is called for in the
-/// same transaction: the row says that workers were told.
-pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError> {
-    sqlx::query!(
-        "INSERT INTO jobs (id, kind, payload, priority, worker_group, service_id, target_id, server_id, save_id,
+/// Adds a queued job and the event that says so, and answers the job as it stands then. It starts when a worker claims it;
+/// [`crate::queue::hint`] makes that soon, and is called for in the same transaction: the row says that workers were told.
+pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<JobRow, DbError> {
+    let payload = serde_json::to_value(&job.payload).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let event = finish::queued_event(job);
+    let written = sqlx::query!(
+        r#"WITH told AS (
+             INSERT INTO outbox (id, type, subject, aggregate, service_id, service, trace_id, data)
+             VALUES ($21, $22, $23, $24, $6, (SELECT name FROM services WHERE id = $6), $20, $25))
+         INSERT INTO jobs (id, kind, payload, priority, worker_group, service_id, target_id, server_id, save_id,
              reads_save_id, exclusive_key, group_id, after_job_id, retry_of, max_attempts, deadline_s, stall_s,
              requested_by, request_id, trace_id, dispatched_at)
-         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,clock_timestamp())",
+         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,clock_timestamp())
+         RETURNING created_at, next_run_at"#,
         job.id.0,
         job.payload.kind(),
-        Json(&job.payload) as _,
+        payload,
         job.priority,
         job.worker_group,
         job.service_id as _,
@@ -151,14 +201,19 @@ pub async fn insert(conn: &mut PgConnection, job: &NewJob) -> Result<(), DbError
         job.stall_s,
         job.requested_by as _,
         job.request_id,
-        job.trace_id
+        job.trace_id,
+        EventId::generate().0,
+        event.kind,
+        event.subject,
+        event.aggregate,
+        event.data
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(job.queued(payload, written.created_at, written.next_run_at))
 }
 
-/// As [`insert`], of many backups in one statement; what only other jobs have is left out.
+/// As [`insert`], of many backups in as many statements; what only other jobs have is left out.
 pub async fn insert_all(tx: &mut PgConnection, jobs: &[&NewJob]) -> Result<(), DbError> {
     let ids: Vec<_> = jobs.iter().map(|job| job.id.0).collect();
     let kinds: Vec<_> = jobs.iter().map(|job| job.payload.kind().to_owned()).collect();
@@ -200,9 +255,10 @@ pub async fn insert_all(tx: &mut PgConnection, jobs: &[&NewJob]) -> Result<(), D
         &requests as _,
         &traces as _
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    let events: Vec<_> = jobs.iter().map(|job| finish::queued_event(job)).collect();
+    outbox::insert_all(tx, &events).await
 }
 
 /// One job.
@@ -335,6 +391,7 @@ pub async fn set_retry_of(conn: &mut PgConnection, id: JobId, old: JobId) -> Res
 /// Where jobs of a target run, and under which limits.
 #[derive(Debug, Clone)]
 pub struct Place {
+    pub target_id: TargetId,
     pub service_id: ServiceId,
     pub server_id: ServerId,
     pub engine: Engine,
@@ -348,12 +405,20 @@ pub struct Place {
 
 /// Looks it up; `None`: no such target.
 pub async fn place(conn: &mut PgConnection, target: TargetId) -> Result<Option<Place>, DbError> {
+    Ok(places(conn, &[target]).await?.pop())
+}
+
+/// As [`place`], of many in no order; a target that is none is not among them.
+pub async fn places(conn: &mut PgConnection, targets: &[TargetId]) -> Result<Vec<Place>, DbError> {
+    // The subselect hides how many there are: one plan serves for all.
     Ok(sqlx::query_as!(
         Place,
-        "SELECT t.service_id, t.server_id, s.engine, t.database, t.stores, t.required_copies, t.worker_group, t.deadline_s, t.stall_s
-         FROM targets t JOIN servers s ON s.id = t.server_id WHERE t.id = $1",
-        target.0
+        "SELECT t.id AS target_id, t.service_id, t.server_id, s.engine, t.database, t.stores, t.required_copies, t.worker_group,
+             t.deadline_s, t.stall_s
+         FROM unnest((SELECT $1::uuid[])) AS wanted (id)
+         JOIN targets t ON t.id = wanted.id JOIN servers s ON s.id = t.server_id",
+        targets as _
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?)
 }

@@ -25,24 +25,23 @@ impl Taken {
 }
 
 /// Takes so many jobs from the admin's quota of today. It holds the counter's row until the transaction ends, so that
-/// jobs asked for at once cannot pass the same count. `per_day` holds where the admin has no number of their own; 0 is
-/// no quota, and nothing is counted then: `None`.
-pub async fn take(tx: &mut PgConnection, admin: AdminId, jobs: i32, per_day: i32) -> Result<Option<Taken>, DbError> {
+/// jobs asked for at once cannot pass the same count: the later it is taken, the less they wait for each other. `most` is
+/// the quota, 1 or more.
+pub async fn take(tx: &mut PgConnection, admin: AdminId, jobs: i32, most: i32) -> Result<Taken, DbError> {
     Ok(sqlx::query_as!(
         Taken,
-        r#"WITH quota AS (SELECT coalesce(jobs_per_day, $3) AS most FROM admins WHERE id = $1),
-             clock AS (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS utc),
+        r#"WITH clock AS (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS utc),
              taken AS (
                INSERT INTO jobs_of_a_day AS d (admin_id, day, jobs)
-               SELECT $1, utc::date, $2 FROM quota, clock WHERE most > 0
+               SELECT $1, utc::date, $2 FROM clock
                ON CONFLICT (admin_id, day) DO UPDATE SET jobs = d.jobs + excluded.jobs RETURNING jobs)
-           SELECT most AS "most!", jobs AS "used!",
+           SELECT $3::int AS "most!", jobs AS "used!",
              greatest(1, ceil(extract(epoch FROM utc::date + 1 - utc)))::bigint AS "resets_in_s!"
-           FROM taken, quota, clock"#,
+           FROM taken, clock"#,
         admin.0,
         jobs,
-        per_day
+        most
     )
-    .fetch_optional(tx)
+    .fetch_one(tx)
     .await?)
 }

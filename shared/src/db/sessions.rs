@@ -12,6 +12,8 @@ pub struct LiveSession {
     pub admin_id: AdminId,
     pub admin_name: String,
     pub token_version: i32,
+    /// Jobs a day; none: what the configuration says.
+    pub jobs_per_day: Option<i32>,
     /// The absolute end of the session, whatever is renewed.
     pub expires_at: DateTime<Utc>,
     /// The admin's roles, the global ones first.
@@ -41,7 +43,7 @@ pub async fn open(
 /// The session, if it is live. One statement, as it is asked on each request.
 pub async fn live(conn: &mut PgConnection, id: SessionId) -> Result<Option<LiveSession>, DbError> {
     let rows = sqlx::query!(
-        "SELECT s.admin_id, a.name AS admin_name, a.token_version, s.expires_at, r.role AS \"role?\", r.service_id
+        "SELECT s.admin_id, a.name AS admin_name, a.token_version, a.jobs_per_day, s.expires_at, r.role AS \"role?\", r.service_id
          FROM sessions s JOIN admins a ON a.id = s.admin_id LEFT JOIN admin_roles r ON r.admin_id = a.id
          WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND a.disabled_at IS NULL
          ORDER BY r.service_id NULLS FIRST",
@@ -55,6 +57,7 @@ pub async fn live(conn: &mut PgConnection, id: SessionId) -> Result<Option<LiveS
             admin_id: row.admin_id,
             admin_name: row.admin_name,
             token_version: row.token_version,
+            jobs_per_day: row.jobs_per_day,
             expires_at: row.expires_at,
             roles: Vec::new(),
         });

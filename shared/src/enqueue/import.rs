@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{Asked, EnqueueError, new_job};
 use crate::{
     db::{
-        claim, finish,
+        claim,
         jobs::{self, JobRow},
         saves,
     },
@@ -59,7 +59,6 @@ pub async fn import(tx: &mut PgConnection, wanted: ImportRequest, asked: &Asked)
     row.server_id = None;
     row.max_attempts = attempts;
     jobs::insert(tx, &row).await?;
-    finish::announce(tx, &row).await?;
     match claim::take(tx, job, &wanted.owner, wanted.lease).await {
         Ok(Some(row)) => Ok(row),
         Ok(None) => Err(busy),

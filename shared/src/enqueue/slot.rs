@@ -1,5 +1,7 @@
 //! A schedule that fires: the jobs of one slot, in one group, in the transaction that says of the slot that it ran.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 
 use super::{
@@ -7,7 +9,9 @@ use super::{
 };
 use crate::{
     db::{
-        discovery, finish, jobs, saves,
+        DbError, discovery,
+        jobs::{self, Place},
+        saves,
         schedules::ScheduleRow,
         slots::{self, SlotRow},
         targets,
@@ -29,22 +33,37 @@ pub struct Fired {
     pub left_out: Option<String>,
 }
 
-/// Backups of slots that fire together: prepared one by one, and written in as many statements for a hundred as for one.
+/// Backups of slots that fire together: looked up, and written, in as many statements for a hundred as for one.
 #[derive(Debug, Default)]
-pub struct Batch(Vec<Prepared>);
+pub struct Batch {
+    prepared: Vec<Prepared>,
+    /// Where jobs of the targets run; none: it was looked for and there is no such target.
+    places: HashMap<TargetId, Option<Place>>,
+}
 
 impl Batch {
-    /// Writes them, in the transaction that they were prepared in. Until then they are not there.
-    pub async fn write(self, tx: &mut PgConnection) -> Result<(), EnqueueError> {
-        if self.0.is_empty() {
+    /// Looks up where jobs of these targets run, if that is not known. Of all that will be needed it is best asked at once.
+    pub async fn look_up(&mut self, tx: &mut PgConnection, targets: &[TargetId]) -> Result<(), DbError> {
+        let unknown: Vec<_> = targets.iter().copied().filter(|id| !self.places.contains_key(id)).collect();
+        if unknown.is_empty() {
             return Ok(());
         }
-        let new: Vec<_> = self.0.iter().map(|one| &one.save).collect();
+        let found = jobs::places(tx, &unknown).await?;
+        self.places.extend(unknown.into_iter().map(|id| (id, None)));
+        self.places.extend(found.into_iter().map(|place| (place.target_id, Some(place))));
+        Ok(())
+    }
+
+    /// Writes them, in the transaction that they were prepared in. Until then they are not there.
+    pub async fn write(self, tx: &mut PgConnection) -> Result<(), EnqueueError> {
+        if self.prepared.is_empty() {
+            return Ok(());
+        }
+        let new: Vec<_> = self.prepared.iter().map(|one| &one.save).collect();
         saves::insert_all(tx, &new).await?;
-        let new: Vec<_> = self.0.iter().map(|one| &one.job).collect();
+        let new: Vec<_> = self.prepared.iter().map(|one| &one.job).collect();
         jobs::insert_all(tx, &new).await?;
         let ids: Vec<_> = new.iter().map(|job| job.id).collect();
-        finish::announce_all(tx, &ids).await?;
         queue::hint(tx, &ids).await?;
         Ok(())
     }
@@ -114,8 +133,9 @@ pub(super) async fn backups(
 ) -> Result<Result<Fired, String>, EnqueueError> {
     let (mut jobs, mut left_out) = (Vec::new(), Vec::new());
     let of = OfSchedule { id: schedule.id, bytes_per_s: schedule.settings.bytes_per_s };
+    batch.look_up(tx, targets).await?;
     for target in targets {
-        let Some(place) = jobs::place(tx, *target).await? else {
+        let Some(place) = batch.places.get(target).and_then(Option::as_ref) else {
             left_out.push(GONE.to_owned());
             continue;
         };
@@ -124,10 +144,10 @@ pub(super) async fn backups(
             left_out.push(format!("target {name}: in an archive of MongoDB structure and documents go together"));
             continue;
         };
-        match prepared(&place, wanted, Some(of), Some(group), asked) {
+        match prepared(place, wanted, Some(of), Some(group), asked) {
             Ok(prepared) => {
                 jobs.push(prepared.job.id);
-                batch.0.push(prepared);
+                batch.prepared.push(prepared);
             }
             Err(error @ EnqueueError::StoreUnknown { .. }) => {
                 left_out.push(format!("target {}: {error}", name(tx, *target).await?));

@@ -78,6 +78,9 @@ pub(super) async fn round(ctx: &Context, except: &[ScheduleId]) -> Result<usize,
     let skipping: Vec<_> = taken.iter().filter(skipping).map(|row| row.id).collect();
     let busy: HashSet<_> = slots::busy(&mut tx, &skipping).await?.into_iter().collect();
     let (mut decided, mut batch) = (Vec::new(), Batch::default());
+    let targets: Vec<_> =
+        taken.iter().filter(|row| due.contains_key(&row.id)).filter_map(|row| row.target_id).collect();
+    batch.look_up(&mut tx, &targets).await?;
     for row in &taken {
         let (Some(table), Some(due)) = (tables.get(&row.id), due.get(&row.id)) else { continue };
         let moments: Vec<_> = due.iter().map(|slot| Due { at: slot.at, fires_at: slot.fires_at }).collect();

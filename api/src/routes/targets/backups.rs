@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     extract::{Json, Path, short},
     rbac::Permission,
-    routes::jobs::{Job, WaitQuery, accepted, check_priority, refused},
+    routes::jobs::{Job, WaitQuery, check_priority, queued, refused},
 };
 
 const MAX_TABLES: usize = 500;
@@ -142,7 +142,7 @@ pub async fn handle(
         note: body.note,
     };
     let (job, save) = enqueue::backup(&mut tx, &place, wanted, &call.asked(body.priority)).await.map_err(refused)?;
-    let detail = json!({ "job_id": job, "save_id": save });
+    let detail = json!({ "job_id": job.id, "save_id": save });
     call.commit(tx, Change::new(permission, id, Some(place.service_id), detail)).await?;
-    accepted(&call.state, job, wait).await
+    queued(&call.state, job, wait).await
 }
