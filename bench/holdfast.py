@@ -34,7 +34,10 @@ class Holdfast:
                       "HOLDFAST_DEV_META_APP_URL": self.meta_url("META_APP_URL"), "HOLDFAST_DEV_MONGO_DATABASE": self.name}
         subprocess.run([REPO / "deploy/dev/configure"], env=configured, check=True)
         self.add_sealed_store()
-        self.spawn("api", "holdfast-api", "--config", self.home / "api.toml", "serve")
+        # The limits count, and stop nobody: one admin from one address is all there is.
+        limits = {f"HOLDFAST__HTTP__LIMITS__{of}_{bound}": str(most) for of in ("ADDRESS", "ADMIN")
+                  for bound, most in (("PER_S", 100_000), ("BURST", 1_000_000))}
+        self.spawn("api", "holdfast-api", "--config", self.home / "api.toml", "serve", **limits)
         address = urllib.parse.urlsplit((self.home / "api.address").read_text().strip())
         self.link = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
         self.wait_until_ready()

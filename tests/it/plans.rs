@@ -131,7 +131,7 @@ async fn a_page_of_saves_reads_little_more_than_it_shows() {
         ([none, none, none, none, none, "true", none, none], 60),
         ([none, service, none, none, none, "true", none, none], 250),
         ([services, none, none, none, none, none, none, none], 150),
-        ([services, none, none, "'available'", none, none, none, none], 150),
+        ([services, none, none, "'available'", none, none, none, none], 180),
         ([none, none, none, none, none, none, "true", none], 200),
         ([none, none, none, none, none, none, none, "'manual'"], 650),
         ([none, none, none, none, none, none, none, "'import'"], 50),

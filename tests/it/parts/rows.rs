@@ -32,6 +32,21 @@ async fn rows_go_into_empty_tables_in_any_order_of_keys() {
     saved.app.holds().await;
 }
 
+/// The id of the tool's transaction is found on a server where older ones have not ended, whatever it is that they wait for.
+#[tokio::test]
+async fn rows_go_in_beside_an_older_transaction_that_goes_on() {
+    let saved = Saved::of(PLAIN).await;
+    let before = digest(&saved.source.name);
+    run(&mut saved.source.session().await, "TRUNCATE a_bids").await;
+    let mut older = database::connect("postgres").await;
+    run(&mut older, "BEGIN; SELECT pg_current_xact_id()").await;
+    let part = json!({ "mode": "data", "tables": names(&[("public", "a_bids")]) });
+    succeeded(&saved.restore(part).await);
+    same("the content", &before, &digest(&saved.source.name));
+    run(&mut older, "ROLLBACK").await;
+    saved.app.holds().await;
+}
+
 #[tokio::test]
 async fn a_save_of_rows_alone_goes_into_tables_that_exist() {
     let saved = Saved::backed_up(PLAIN, json!({ "mode": "data" })).await;

@@ -175,7 +175,8 @@ async fn cell(
         "no: older server".to_owned()
     } else {
         assert!(message.contains("transaction_timeout"), "{what}: {message}");
-        "no: newer tools".to_owned()
+        // What a marked one is refused for is looked at first.
+        if marked { "no: `pg_attver`" } else { "no: newer tools" }.to_owned()
     }
 }
 

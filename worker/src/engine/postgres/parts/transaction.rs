@@ -91,20 +91,21 @@ async fn running(
         .await
         .map_err(query(what))?;
     let Some(row) = row else { return Ok(None) };
-    // Asked after it, so that it is larger.
-    let next: String = sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+    // Of the last transaction that has ended: older or newer than the one that runs, as others are about.
+    let near: String = sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
         .fetch_one(session)
         .await
         .map_err(query(what))?;
-    Ok(whole(row.get(0), &next))
+    Ok(whole(row.get(0), &near))
 }
 
-/// The whole id of a transaction of which the server shows the lower half; `next` is a larger one that is near.
-fn whole(half: &str, next: &str) -> Option<String> {
-    let (half, next): (u64, u64) = (half.parse().ok()?, next.parse().ok()?);
-    let epoch = next >> 32;
-    let id = epoch << 32 | half;
-    Some(if id > next { id.checked_sub(1 << 32)? } else { id }.to_string())
+/// The whole id of a transaction of which the server shows the lower half. `near` is the whole id of another: no two that a
+/// server can tell apart are 2^31 or more away from each other (PostgreSQL, "Preventing Transaction ID Wraparound Failures").
+fn whole(half: &str, near: &str) -> Option<String> {
+    let (half, near): (u32, u64) = (half.parse().ok()?, near.parse().ok()?);
+    let lower = u32::try_from(near & u64::from(u32::MAX)).ok()?;
+    let id = near.checked_add_signed(half.wrapping_sub(lower).cast_signed().into())?;
+    Some(id.to_string())
 }
 
 #[cfg(test)]
@@ -113,9 +114,17 @@ mod tests {
 
     #[test]
     fn halves_are_made_whole_across_a_wraparound() {
-        assert_eq!(whole("751", "752").as_deref(), Some("751"));
-        assert_eq!(whole("4294967290", "4294967301").as_deref(), Some("4294967290"));
-        assert_eq!(whole("4", "4294967301").as_deref(), Some("4294967300"));
+        for (half, near, id) in [
+            ("751", "752", "751"),
+            // An older one has not ended yet, so that the last that has ended is older still.
+            ("752", "751", "752"),
+            ("4294967290", "4294967301", "4294967290"),
+            ("4", "4294967301", "4294967300"),
+            ("6", "4294967301", "4294967302"),
+            ("3", "4294967290", "4294967299"),
+        ] {
+            assert_eq!(whole(half, near).as_deref(), Some(id), "{half} near {near}");
+        }
         assert_eq!(whole("x", "1"), None);
     }
 }
