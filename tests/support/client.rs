@@ -128,7 +128,8 @@ impl Client {
         until(what, || async {
             let job = self.job(id).await;
             // Said here, where the job is at hand: `until` would only say what it waited for.
-            assert!(began.elapsed() < PATIENCE * 9 / 10, "job {id}: not {what}; it is {job:#}");
+            let (state, phase) = (&job["state"], &job["phase"]);
+            assert!(began.elapsed() < PATIENCE * 9 / 10, "job {id}: not {what}, but {state}, {phase}; it is {job:#}");
             wanted(&job).then_some(job)
         })
         .await

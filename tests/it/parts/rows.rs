@@ -1,7 +1,10 @@
 //! Rows alone, into tables that exist and are empty.
 
 use serde_json::json;
-use support::{Database, database::run};
+use support::{
+    Database,
+    database::{self, run},
+};
 
 use super::{EVERYTHING, Saved, digest, names, same, succeeded};
 
