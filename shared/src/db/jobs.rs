@@ -1,5 +1,5 @@
 //! The `jobs` table as people see it: insert, read, list, history, cancel. The queue's own steps are in
-//! [`claim`](super::claim), [`finish`](super::finish) and [`sweep`](super::sweep).
+//! [`claim`](super::claim), [`finish`] and [`sweep`](super::sweep).
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -341,7 +341,7 @@ pub enum CancelOutcome {
 
 /// Cancels a queued job at once and asks a running one's worker to. Repeating it changes nothing.
 /// A queued job that is cancelled takes its pending save and its dependants with it:
-/// the caller does that with [`finish::after_terminal`](super::finish::after_terminal).
+/// the caller does that with [`finish::after_terminal`].
 pub async fn request_cancel(
     conn: &mut PgConnection,
     id: JobId,
