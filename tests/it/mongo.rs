@@ -6,6 +6,7 @@ mod crash;
 mod drift;
 mod dump;
 mod in_place;
+mod known;
 mod parts;
 mod refused;
 mod restore;

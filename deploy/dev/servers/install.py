@@ -8,11 +8,26 @@ from .common import Failure, ROOT, run, say, server_env
 from .postgres import find_postgres
 
 
+# Of Debian's major version: whose psql is safe with people's text, as imports of plain SQL ask for (ADR 34).
+PATCHED = (15, 20)
+
+
+def is_outdated(bindir):
+    program = bindir / "postgres"
+    if not str(program).startswith(f"/usr/lib/postgresql/{PATCHED[0]}/"):
+        return False  # somebody's own
+    version = run([program, "--version"]).split()[2]
+    return tuple(map(int, version.split("."))) < PATCHED
+
+
 def install_packages():
     def missing(program):
         return shutil.which(program, path=server_env()["PATH"]) is None
 
-    wanted = ["postgresql"] if find_postgres(required=False) is None else []
+    bindir = find_postgres(required=False)
+    wanted = ["postgresql"] if bindir is None else []
+    if bindir is not None and is_outdated(bindir):
+        wanted += [f"postgresql-{PATCHED[0]}", f"postgresql-client-{PATCHED[0]}"]
     if missing("rabbitmq-server") and not pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists():
         wanted.append("rabbitmq-server")
     packages = {"java": "default-jre-headless", "mvn": "maven", "openssl": "openssl", "zstd": "zstd", "jq": "jq", "curl": "curl",

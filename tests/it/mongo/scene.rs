@@ -6,6 +6,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::{
     Client, Database,
     bson::{Bson, Document, RawDocumentBuf, doc},
+    options::ClientOptions,
 };
 use serde_json::{Value, json};
 use support::{App, TargetSpec, stack};
@@ -60,31 +61,22 @@ impl Scene {
     }
 }
 
-/// A database of the test's own.
-#[derive(Debug)]
-pub(crate) struct Shop {
-    pub(crate) name: String,
-    pub(crate) database: Database,
+/// A MongoDB-wire server: how a test reaches it, and how Holdfast is to.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(super) options: ClientOptions,
+    pub(super) spec: TargetSpec,
 }
 
-impl Shop {
-    pub(crate) async fn open() -> Self {
-        Self::named(&stack::fresh("shop")).await
-    }
-
-    pub(crate) async fn named(name: &str) -> Self {
-        let client = Client::with_uri_str(stack::setting("MONGO_URL")).await.unwrap();
-        Self { name: name.to_owned(), database: client.database(name) }
-    }
-
-    /// As a target's server.
-    pub(crate) fn spec(&self) -> TargetSpec {
+impl Server {
+    /// The one that knows neither users nor TLS.
+    async fn open() -> Self {
         let url = stack::setting("MONGO_URL");
         let place = url.trim_start_matches("mongodb://").trim_end_matches('/');
         let (host, port) = place.split_once(':').unwrap();
         let nobody = || ("nobody".to_owned(), "a password that nobody asks for".to_owned());
-        TargetSpec {
-            database: self.name.clone(),
+        let spec = TargetSpec {
+            database: String::new(),
             host: host.to_owned(),
             port: port.parse().unwrap(),
             tls_mode: "disable".to_owned(),
@@ -93,7 +85,36 @@ impl Shop {
             restore: nobody(),
             server: json!({ "engine": "mongodb", "auth": "none" }),
             target: json!({}),
-        }
+        };
+        Self { options: ClientOptions::parse(url).await.unwrap(), spec }
+    }
+}
+
+/// A database of the test's own.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    pub(crate) name: String,
+    pub(crate) database: Database,
+    server: Server,
+}
+
+impl Shop {
+    pub(crate) async fn open() -> Self {
+        Self::named(&stack::fresh("shop")).await
+    }
+
+    pub(crate) async fn named(name: &str) -> Self {
+        Self::at(Server::open().await, name)
+    }
+
+    pub(super) fn at(server: Server, name: &str) -> Self {
+        let client = Client::with_options(server.options.clone()).unwrap();
+        Self { name: name.to_owned(), database: client.database(name), server }
+    }
+
+    /// As a target's server.
+    pub(crate) fn spec(&self) -> TargetSpec {
+        TargetSpec { database: self.name.clone(), ..self.server.spec.clone() }
     }
 
     /// Collections of all kinds that the server knows.
@@ -166,12 +187,12 @@ impl Shop {
 impl Drop for Shop {
     fn drop(&mut self) {
         let name = self.name.clone();
-        let url = stack::setting("MONGO_URL");
+        let options = self.server.options.clone();
         // Its own runtime: the test's may be ending.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let client = Client::with_uri_str(url).await.unwrap();
+                let client = Client::with_options(options).unwrap();
                 // A database that stays is no reason to abort a test that is failing already.
                 drop(client.database(&name).drop().await);
             });

@@ -1,6 +1,8 @@
 //! The point of no return of a restore into a MongoDB database: journal, one rename after another, and the way back where there
 //! is no way on (design §8). As [`super::exchange`] for PostgreSQL, without a transaction that holds the steps together.
 
+use std::time::Duration;
+
 use mongodb::Database;
 use serde_json::{Value, json};
 use shared::{
@@ -21,6 +23,9 @@ use crate::engine::{
 /// How often one step is tried again before it counts as impossible: an application may make a collection anew whenever its
 /// name is free.
 const TRIES: usize = 20;
+/// Between tries to drop what is left over.
+const LEFT_OVER_PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(1)];
 
 /// Why a way was not gone to its end.
 enum Halt {
@@ -168,6 +173,17 @@ fn describe(result: &mut Value, renames: &Renames, asides: &[String]) {
 async fn left_over(job: &Job, database: &Database, renames: &Renames) {
     if renames.kept_id.is_some() {
         return;
+    }
+    // Nothing depends on it, so that it is no reason to fail; and what stays takes room until somebody restores again.
+    for pause in LEFT_OVER_PAUSES {
+        match drop_staged(database, job.lease.fence.job.0, None).await {
+            Ok(_) => return,
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "what the restore left could not be dropped; it is tried again"
+            ),
+        }
+        tokio::time::sleep(pause).await;
     }
     if let Err(error) = drop_staged(database, job.lease.fence.job.0, None).await {
         tracing::warn!(
