@@ -231,15 +231,15 @@ async fn chunks_are_kept_where_a_login_is_needed() {
     let source =
         support::Database::create("CREATE TABLE t AS SELECT g, repeat('x', 100) AS x FROM generate_series(1, 50000) g")
             .await;
-    let escaped: String = stack::setting("FERRET_PASSWORD").bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let uri = format!(
-        "mongodb://{}:{escaped}@{}:{}/?tls=true&tlsCAFile={}&authSource=admin&directConnection=true",
-        stack::setting("FERRET_USER"),
-        stack::setting("FERRET_HOST"),
-        stack::setting("FERRET_TLS_PORT"),
-        stack::setting("TARGET_CA"),
-    );
-    let _worker = app.worker_with(&WorkerSpec { mongo_uri: Some(uri), ..WorkerSpec::named("one") }).await;
+    let mut uri = reqwest::Url::parse("mongodb://h/").unwrap();
+    uri.set_host(Some(&stack::setting("FERRET_HOST"))).unwrap();
+    uri.set_port(Some(stack::setting("FERRET_TLS_PORT").parse().unwrap())).unwrap();
+    uri.set_username(&stack::setting("FERRET_USER")).unwrap();
+    // What is escaped already stays as it is: the sign for it is escaped first.
+    uri.set_password(Some(&stack::setting("FERRET_PASSWORD").replace('%', "%25"))).unwrap();
+    let ca = stack::setting("TARGET_CA");
+    uri.set_query(Some(&format!("tls=true&tlsCAFile={ca}&authSource=admin&directConnection=true")));
+    let _worker = app.worker_with(&WorkerSpec { mongo_uri: Some(uri.into()), ..WorkerSpec::named("one") }).await;
     let spec = TargetSpec { target: json!({ "stores": ["grid"] }), ..TargetSpec::of(&source.name) };
     let target = app.target_with(&spec).await;
     let save = app.saved(&target).await;
