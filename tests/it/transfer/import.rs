@@ -10,6 +10,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 /// A custom-format dump of a database, as a person makes it.
 pub(super) fn dumped(app: &App, database: &str, name: &str, args: &[&str]) -> PathBuf {
     let file = app.dir.path().join(name);
+    let args = [&["--file", file.to_str().unwrap()], args].concat();
+    pg_dump(database, &args);
+    file
+}
+
+/// What `pg_dump` says of a database of the target server.
+pub(super) fn pg_dump(database: &str, args: &[&str]) -> String {
     let setting = |name: &str| stack::setting(&format!("TARGET_{name}"));
     let (host, port, user, password) =
         (setting("HOST"), setting("PORT"), setting("SUPER_USER"), setting("SUPER_PASSWORD"));
@@ -20,9 +27,7 @@ pub(super) fn dumped(app: &App, database: &str, name: &str, args: &[&str]) -> Pa
         ("PGPASSWORD", &password),
         ("PGDATABASE", database),
     ];
-    let args = [&["--file", file.to_str().unwrap()], args].concat();
-    stack::run(&tool("pg_dump"), &args, &envs);
-    file
+    stack::run(&tool("pg_dump"), args, &envs)
 }
 
 pub(super) fn packed(file: &Path, program: &str) -> Vec<u8> {

@@ -6,9 +6,9 @@ mod tricks;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use support::{App, Database, Digest, TargetSpec, WorkerSpec, database, database::tool, digest, stack};
+use support::{App, Database, Digest, TargetSpec, WorkerSpec, database, digest, stack};
 
-use super::import::{dumped, half_sent, import, packed, running};
+use super::import::{dumped, half_sent, import, packed, pg_dump, running};
 use crate::http::cast;
 
 /// What people's dumps are like that are to be had by whoever restores.
@@ -48,18 +48,8 @@ async fn plain(app: &App, sql: &str) -> Vec<u8> {
 
 /// What `pg_dump` says of the structure, whoever owns it.
 fn schema(name: &str) -> String {
-    let setting = |name: &str| stack::setting(&format!("TARGET_{name}"));
-    let (host, port, user, password) =
-        (setting("HOST"), setting("PORT"), setting("SUPER_USER"), setting("SUPER_PASSWORD"));
-    let envs = [
-        ("PGHOST", host.as_str()),
-        ("PGPORT", &port),
-        ("PGUSER", &user),
-        ("PGPASSWORD", &password),
-        ("PGDATABASE", name),
-    ];
     let args = ["--schema-only", "--no-owner", "--no-privileges", "--restrict-key=holdfast"];
-    stack::run(&tool("pg_dump"), &args, &envs)
+    pg_dump(name, &args)
 }
 
 /// Of a failed import neither the database nor one under a name of its own is left, and its job is over.
