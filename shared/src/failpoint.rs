@@ -58,6 +58,8 @@ pub const NAMES: &[&str] = &[
     "data_set.commit.before",
     "data_set.commit.after",
     // Collections of a MongoDB database that change names, one after another.
+    "mongo.series.marked",
+    "mongo.series.made",
     "mongo.staged",
     "mongo.rename.before",
     "mongo.rename.after",

@@ -29,7 +29,7 @@ pub use discover::DiscoverJob;
 pub use expire::ExpireJob;
 pub use gc::GcJob;
 pub use import::{ImportInto, ImportJob, NewDatabase};
-pub use journal::{Emptied, Emptying, Journal, Made, Move, Placed, Renames, Step, Swap, View, Waiting};
+pub use journal::{Emptied, Emptying, Given, Journal, Made, Move, Placed, Renames, Step, Swap, View, Waiting};
 pub use part::{ExtensionPolicy, Part};
 pub use preflight::PreflightJob;
 pub use probe::ProbeJob;

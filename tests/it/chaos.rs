@@ -13,7 +13,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("safety.", "in_place/crash.rs"),
     ("journal.", "in_place/crash.rs"),
     ("swap.", "in_place/crash.rs"),
-    ("mongo.", "mongo/in_place.rs"),
+    ("mongo.", "mongo/in_place.rs, mongo/series.rs"),
     ("removal.", "delete/crash.rs"),
     ("schedule.", "night/crash.rs"),
     ("wipe.", "wipe/crash.rs, wipe/mongo.rs"),

@@ -11,6 +11,7 @@ mod parts;
 mod refused;
 mod restore;
 pub(crate) mod scene;
+pub(crate) mod series;
 mod source;
 pub(crate) mod tools;
 

@@ -1,6 +1,5 @@
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
-import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import java.util.List;
 
 /** The MongoDB-wire server of the development stack: arguments are the port and the H2 file that keeps the data. */
@@ -22,7 +21,7 @@ public final class Main {
     }
 
     public static void main(String[] args) {
-        H2Backend backend = new H2Backend(args[1]);
+        TimeSeries backend = new TimeSeries(args[1]);
         backend.version(MONGO_5);
         MongoServer server = new MongoServer(backend);
         server.bind("127.0.0.1", Integer.parseInt(args[0]));

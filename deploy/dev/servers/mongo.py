@@ -1,4 +1,4 @@
-"""The MongoDB-wire server, built from two jars and one Java file, and pymongo."""
+"""The MongoDB-wire server, built from two jars and two Java files, and pymongo."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ from .service import Service
 
 
 class Mongo(Service):
-    """A MongoDB-wire server in Java (no registry carries mongod): for development, not a mongod."""
+    """A MongoDB-wire server in Java (no registry carries mongod): for development, not a mongod. Time series are imitated (ADR 37)."""
 
     @property
     def python(self):
@@ -21,7 +21,9 @@ class Mongo(Service):
     def prepare(self):
         self.prepare_python()
         source = REPO / "deploy/dev/mongo"
-        stamp = hashlib.sha256((source / "pom.xml").read_bytes() + (source / "Main.java").read_bytes()).hexdigest()
+        sources = [source / "Main.java", source / "TimeSeries.java"]
+        parts = (part.read_bytes() for part in (source / "pom.xml", *sources))
+        stamp = hashlib.sha256(b"".join(parts)).hexdigest()
         built = self.home / "built"
         if built.exists() and built.read_text() == stamp:
             return
@@ -32,7 +34,7 @@ class Mongo(Service):
         # The compiler comes with the jars, so that a JRE is enough.
         run(["java", "-cp", f"{self.home / 'lib'}/*", "org.eclipse.jdt.internal.compiler.batch.Main", "-11", "-nowarn",
              "-cp", ":".join(str(jar) for jar in sorted((self.home / "lib").glob("*.jar"))), "-d", self.home / "classes",
-             source / "Main.java"])
+             *sources])
         built.write_text(stamp)
 
     def prepare_python(self):

@@ -57,6 +57,14 @@ pub struct View {
     pub options: String,
 }
 
+/// A time series that has its name from the beginning, as MongoDB renames none: it is no more ours when its marker is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    pub name: String,
+    /// The collection that marks it.
+    pub marker: String,
+}
+
 /// Collections of one MongoDB database that are about to change names, one after another: no transaction holds them together,
 /// but from the names that are there one sees at every moment how far it came, and each step has a way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +75,8 @@ pub struct Renames {
     /// Whether it is all of the database, or some of its collections.
     pub whole: bool,
     pub moves: Vec<Move>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Given>,
     /// The views that are to be dropped, and those that are to be made.
     pub views_out: Vec<View>,
     pub views_in: Vec<View>,

@@ -49,6 +49,24 @@ async fn an_archive_is_decoded_and_drilled() {
 }
 
 #[tokio::test]
+async fn a_save_with_a_time_series_is_decoded_and_drilled() {
+    let mut app = App::spawn().await;
+    let shop = Shop::open().await;
+    crate::mongo::series::fill(&shop).await;
+    let _worker = app.worker_with(&drilling("one")).await;
+    let target = app.target_with(&shop.spec()).await;
+    let save = app.saved(&target).await;
+    let decoded = verify(&app, &save, "decode").await;
+    assert_eq!(decoded["decoded"]["compared"]["rows"], 1547, "{decoded:#}");
+    let job = ask(&app, &save, "restore").await;
+    let drilled = app.client.job_is(&job, "succeeded").await["result"].clone();
+    let compared = &drilled["restored"]["compared"];
+    assert_eq!((&drilled["verified"], &compared["documents"]), (&json!(true), &json!(1547)), "{drilled:#}");
+    assert_eq!(databases_of(&job).await, Vec::<String>::new());
+    app.holds().await;
+}
+
+#[tokio::test]
 async fn what_was_counted_and_is_not_there_is_found() {
     let (app, _shop, _worker, save) = saved().await;
     app.execute(

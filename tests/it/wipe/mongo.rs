@@ -130,7 +130,7 @@ async fn a_worker_that_freezes_deletes_nothing_when_it_thaws() {
     scene.app.holds().await;
 }
 
-/// The stack's server has neither capped collections nor time series; so a journal that calls for one is put in the place of the
+/// The stack's server has no capped collections; so a journal that calls for one is put in the place of the
 /// real one, of a collection like any other: what is made anew has its indexes.
 #[tokio::test]
 async fn a_collection_that_must_be_made_anew_is_whoever_died_on_the_way() {
@@ -177,5 +177,33 @@ async fn an_empty_database_is_wiped_without_a_save() {
     assert_eq!(done["result"]["collection_count"], 0, "{done:#}");
     let code: String = app.value("SELECT error->>'code' FROM saves").await;
     assert_eq!(code, "nothing_to_save");
+    app.holds().await;
+}
+
+#[tokio::test]
+async fn a_time_series_is_made_anew_empty_and_its_save_puts_it_back_once_it_is_dropped() {
+    let mut app = App::spawn().await;
+    let shop = Shop::open().await;
+    crate::mongo::series::fill(&shop).await;
+    let target = app.target_with(&shop.spec()).await;
+    let before = shop.contents().await;
+    let path = format!("/v1/targets/{target}/wipe");
+    let job = app.client.post(&path, json!({ "confirm": shop.name })).await.id();
+    let mut first = app.worker_starting(&spec(&app, "a", "default", "wipe.made.dropped=kill"));
+    killed(&mut first, "wipe.made.dropped").await;
+    assert!(!shop.contents().await.contains_key("readings"));
+    let _second = app.worker_with(&spec(&app, "b", "default", "")).await;
+    let done = app.client.job_is(&job, "succeeded").await;
+    let now = shop.contents().await;
+    assert_eq!(now.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    for (name, content) in &before {
+        assert_eq!((&now[name].indexes, now[name].documents.len()), (&content.indexes, 0), "{name}");
+    }
+    let safety = done["save_id"].as_str().unwrap();
+    shop.database.run_command(doc! { "drop": "readings" }).await.unwrap();
+    let body = json!({ "into": {}, "confirm": shop.name, "safety": false });
+    let back = app.client.post(&format!("/v1/saves/{safety}/restore"), body).await.id();
+    app.client.job_is(&back, "succeeded").await;
+    assert_eq!(shop.contents().await, before);
     app.holds().await;
 }

@@ -4,6 +4,7 @@ use mongodb::Database;
 use shared::{
     db::{jobs, kept, work::TargetWork},
     id::JobId,
+    job::JobState,
     name::DatabaseName,
 };
 
@@ -12,7 +13,7 @@ use crate::engine::{
     Connection, Engine as _,
     mongodb::{
         Session,
-        restore::{Own, Survey, survey::drop_staged},
+        restore::{Survey, series::give_all, survey::drop_staged},
     },
 };
 
@@ -68,7 +69,7 @@ pub(super) async fn tidy(job: &Job, place: &Place) {
 async fn tidy_one(job: &Job, database: &Database) -> Result<(), JobError> {
     let survey = Survey::of(database).await?;
     let mut staged: Vec<_> =
-        survey.ours().filter_map(|(_, own)| if let Own::Staged(tag) = own { Some(tag.job) } else { None }).collect();
+        survey.ours().filter_map(|(_, own)| own.attempt()).map(|tag| tag.job).collect();
     staged.sort_unstable();
     staged.dedup();
     for id in staged {
@@ -77,7 +78,11 @@ async fn tidy_one(job: &Job, database: &Database) -> Result<(), JobError> {
         let waits = kept::of_job(&mut conn, JobId(id)).await?.is_some_and(|kept| kept.is_kept);
         drop(conn);
         // A job that is not known here is another installation's.
-        if !waits && row.is_some_and(|row| row.state.is_terminal()) {
+        if let Some(row) = row.filter(|row| !waits && row.state.is_terminal()) {
+            if row.state == JobState::Succeeded {
+                // A server that forgot what it was told last. What was restored is no more ours.
+                give_all(database, id).await?;
+            }
             let dropped = drop_staged(database, id, None).await?;
             tracing::info!(database = database.name(), left.job = %id, collections = dropped, "dropped what a restore of an ended job left");
         }

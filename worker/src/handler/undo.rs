@@ -80,7 +80,7 @@ async fn of_collections(job: &Job, payload: &UndoJob, work: &TargetWork, kept: &
         Some(Step::Waits(made)) if made.moves.iter().all(|one| survey.has(&one.aside)) => made,
         _ => return Err(missing()),
     };
-    survey.require_movable(&place.database).await?;
+    survey.require_unsharded(&place.database).await?;
     let base = Base {
         database: kept.database.clone(),
         replaces: true,
@@ -89,9 +89,11 @@ async fn of_collections(job: &Job, payload: &UndoJob, work: &TargetWork, kept: &
         kept_id: Some(kept.id),
     };
     let plan = plan_undo(&place.at, &survey, &made, base)?;
+    let stays = |name: &str| format!("time series {name:?} stays as it is, as MongoDB renames none");
+    let warnings: Vec<String> = if made.whole { survey.series().map(stays).collect() } else { Vec::new() };
     let result = json!({
         "database": kept.database, "undone": kept.job_id, "from": kept.name, "method": "renames", "atomic": false,
-        "warnings": [],
+        "warnings": warnings,
     });
     renames::commit(job, &place.database, plan, result).await.map_err(|failed| match failed {
         Exchanged::Not(error) | Exchanged::Unknown(error) => error,

@@ -12,7 +12,7 @@ use super::{
     Session,
     archive::Kind,
     classify::{failed, is_refusal},
-    restore::names::PREFIX,
+    restore::{Own, Survey, names::PREFIX},
 };
 
 /// How many collections are tried.
@@ -93,13 +93,20 @@ pub(super) async fn probe(session: &Session, at: &Connection, name: &DatabaseNam
     })
 }
 
-/// What users have in a database: the server's own collections are left out, as mongodump does.
+/// What users have in a database: the server's own collections are left out, as mongodump does, and time series that a restore
+/// is still filling.
 pub(super) async fn list(database: &Database) -> Result<Vec<Listed>, EngineError> {
     let what = "listing the collections";
     let cursor =
         database.run_cursor_command(doc! { "listCollections": 1, "cursor": {} }).await.map_err(failed(what))?;
     let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(what))?;
+    let mut names = documents.iter().filter_map(|one| one.get_str("name").ok());
+    let is_marked = names.any(|name| matches!(Own::of(name), Some(Own::Series(_))));
     let mut listed: Vec<Listed> = documents.into_iter().filter_map(read).collect();
+    if is_marked {
+        let survey = Survey::of(database).await?;
+        listed.retain(|listed| !survey.is_being_filled(&listed.name));
+    }
     listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(listed)
 }

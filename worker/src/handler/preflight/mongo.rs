@@ -1,7 +1,7 @@
 //! What a restore into a MongoDB database would do. The plan is the one that a restore would make, from what the head of the
 //! archive announces; nothing is created.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use shared::{
@@ -14,6 +14,7 @@ use shared::{
 use super::{error, expected, load};
 use crate::{
     engine::{
+        EngineError,
         mongodb::{
             archive::Prelude,
             restore::{
@@ -59,15 +60,15 @@ pub(super) async fn run(job: &Job, restore: &RestoreJob, work: &TargetWork) -> R
                 format!("database {:?} holds something already: {name:?}, for one", restore.database.as_str());
             problems.push(error("database_exists", &message, "Choose another name, or restore in place."));
         }
-    } else if let Err(why) = survey.require_movable(&place.database).await {
+    } else if let Err(why) = movable(restore, &manifest, &place, &survey).await {
         if !why.is_permanent() {
             return Err(why.into());
         }
-        problems.push(error(why.code().as_str(), &why.to_string(), why.hint()));
+        refused(&mut problems, &why);
     }
     let planned = match prelude {
         None => None,
-        Some(prelude) => planned(restore, &manifest, &place, &survey, &prelude, &mut problems)?,
+        Some(prelude) => planned(restore, &manifest, &place, &survey, &prelude, &mut problems),
     };
     problems.sort_by_key(|finding| finding.severity);
     let (raw_bytes, stored_bytes) = (manifest.raw_bytes(), manifest.stored_bytes());
@@ -97,42 +98,62 @@ fn planned(
     survey: &Survey,
     prelude: &Prelude,
     problems: &mut Vec<Finding>,
-) -> Result<Option<Renames>, JobError> {
+) -> Option<Renames> {
     let chosen = Chosen {
         database: manifest.database.as_str().to_owned(),
-        only: restore.part.collections.iter().map(ToString::to_string).collect(),
+        only: only(restore),
+        must_wait: restore.stands_by,
     };
-    let whole = chosen.only.is_empty() && manifest.scope == Scope::Full;
-    match Loader::would(&place.database, place.at.session, chosen, prelude) {
-        Ok(loaded) => {
-            problems.extend(loaded.warnings.iter().map(|warning| Finding {
-                code: "left_out",
-                severity: Severity::Warning,
-                message: warning.clone(),
-                hint: String::new(),
-            }));
-            let base = Base {
+    let whole = is_whole(restore, manifest);
+    let planned = Loader::would(&place.database, place.at.session, chosen, prelude).and_then(|loaded| {
+        problems.extend(loaded.warnings.iter().map(|warning| Finding {
+            code: "left_out",
+            severity: Severity::Warning,
+            message: warning.clone(),
+            hint: String::new(),
+        }));
+        let base = Base {
                 database: restore.database.clone(),
                 replaces: restore.in_place,
                 whole,
                 keep_old_s: restore.keep_old_s,
                 kept_id: None,
             };
-            Ok(Some(plan(&place.at, survey, &loaded, base)?))
-        }
-        Err(why) => {
-            problems.push(error(why.code().as_str(), &why.to_string(), why.hint()));
-            Ok(None)
-        }
+        plan(&place.at, survey, &loaded, base)
+    });
+    planned.map_err(|why| refused(problems, &why)).ok()
+}
+
+/// Once, where several ways lead to the same refusal.
+fn refused(problems: &mut Vec<Finding>, why: &EngineError) {
+    let problem = error(why.code().as_str(), &why.to_string(), why.hint());
+    if !problems.iter().any(|one| one.message == problem.message) {
+        problems.push(problem);
     }
+}
+
+/// Whether what stands in the way can make way.
+async fn movable(restore: &RestoreJob, manifest: &Manifest, place: &Place, survey: &Survey) -> Result<(), EngineError> {
+    let only = only(restore);
+    survey.require_movable(if is_whole(restore, manifest) { None } else { Some(&only) })?;
+    survey.require_unsharded(&place.database).await
+}
+
+fn only(restore: &RestoreJob) -> BTreeSet<String> {
+    restore.part.collections.iter().map(ToString::to_string).collect()
+}
+
+fn is_whole(restore: &RestoreJob, manifest: &Manifest) -> bool {
+    restore.part.collections.is_empty() && manifest.scope == Scope::Full
 }
 
 fn would(restore: &RestoreJob, manifest: &Manifest, plan: &Renames) -> serde_json::Value {
     let counted: BTreeMap<&str, _> =
         manifest.inventory.iter().flat_map(|all| &all.entries).map(|one| (one.name.as_str(), one.count)).collect();
-    let create = plan.moves.iter().filter(|one| one.incoming.is_some()).map(|one| {
-        let count = counted.get(one.name.as_str());
-        json!({ "collection": one.name, "documents": count.map(|count| count.rows), "bytes": count.map(|count| count.bytes) })
+    let moved = plan.moves.iter().filter(|one| one.incoming.is_some()).map(|one| &one.name);
+    let create = moved.chain(plan.series.iter().map(|one| &one.name)).map(|name| {
+        let count = counted.get(name.as_str());
+        json!({ "collection": name, "documents": count.map(|count| count.rows), "bytes": count.map(|count| count.bytes) })
     });
     let aside: Vec<_> = plan.moves.iter().filter(|one| one.had).map(|one| &one.name).collect();
     let views = |views: &[shared::job::View]| views.iter().map(|view| view.name.clone()).collect::<Vec<_>>();

@@ -47,6 +47,7 @@ pub(super) async fn run(job: &Job, payload: &RestoreJob, work: &TargetWork) -> R
     let chosen = Chosen {
         database: source.manifest.database.as_str().to_owned(),
         only: payload.part.collections.iter().map(ToString::to_string).collect(),
+        must_wait: payload.stands_by,
     };
     let restoring = Restoring { job, payload, place, source, chosen };
     let survey = Survey::of(&restoring.place.database).await?;
@@ -108,7 +109,10 @@ impl Restoring<'_> {
     async fn require_place(&self, survey: &Survey) -> Result<(), JobError> {
         let database = &self.place.database;
         if self.payload.in_place {
-            survey.require_movable(database).await?;
+            // A save of some collections is looked at when it is read.
+            let names = if self.is_whole() { None } else { Some(&self.chosen.only) };
+            survey.require_movable(names)?;
+            survey.require_unsharded(database).await?;
         } else if let Some((name, _)) = survey.theirs().next() {
             return Err(JobError::abort(
                 "database_exists",
@@ -122,7 +126,11 @@ impl Restoring<'_> {
     fn report(&self, staged: &Staged) -> serde_json::Value {
         let Staged { loaded, by, restored, store, damaged } = staged;
         let Loaded { collections, views, warnings } = loaded;
-        let one = |collection: &crate::engine::mongodb::restore::load::Collection| json!({ "name": collection.name, "documents": collection.tally.documents, "bytes": collection.tally.bytes });
+        let one = |collection: &crate::engine::mongodb::restore::load::Collection| {
+            let (documents, bytes) = (collection.tally.documents, collection.tally.bytes);
+            let kind = if collection.series.is_some() { "timeseries" } else { "collection" };
+            json!({ "name": collection.name, "kind": kind, "documents": documents, "bytes": bytes })
+        };
         json!({
             "database": self.payload.database, "save_id": self.source.manifest.save, "store": store,
             "raw_bytes": restored.raw_bytes, "stored_bytes": restored.stored_bytes, "stages": restored.stages,

@@ -1,6 +1,6 @@
 //! An `insert` command that grows by documents as they came: no document is decoded, none is copied twice.
 
-use mongodb::bson::{RawDocumentBuf, rawdoc};
+use mongodb::bson::{RawDocumentBuf, cstr, rawdoc};
 
 use super::{fault, tally::Tally};
 use crate::engine::EngineError;
@@ -10,11 +10,21 @@ pub(super) const MAX_DOCUMENTS: usize = 1000;
 /// So much is worth a round trip, and several of them fit a worker's memory.
 pub(super) const FULL_BYTES: usize = 2 << 20;
 
+/// What an `insert` says of its documents.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Says {
+    /// They are buckets of that time series.
+    pub(super) series: Option<String>,
+    /// The server can be told to leave timestamps of nought alone.
+    pub(super) empty_timestamps: bool,
+}
+
 /// Documents of one collection on their way.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// The collection, by its place among those that are loaded.
     pub(super) collection: usize,
+    series: Option<String>,
     command: Vec<u8>,
     /// Where the array of documents begins in it.
     array_at: usize,
@@ -25,6 +35,8 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) collection: usize,
+    /// The time series whose buckets they are.
+    pub(super) series: Option<String>,
     pub(super) command: RawDocumentBuf,
     /// Of each document, in order.
     pub(super) tallies: Vec<Tally>,
@@ -32,21 +44,27 @@ pub(super) struct Ready {
 
 impl Batch {
     /// An empty one, for a collection of this name.
-    pub(super) fn new(collection: usize, name: &str) -> Self {
-        let head = rawdoc! {
+    pub(super) fn new(collection: usize, name: &str, says: Says) -> Self {
+        let mut head = rawdoc! {
             "insert": name,
             // So that one document that came twice does not keep those behind it from being written.
             "ordered": false,
-            // The documents were there: what a validator has to say of them comes too late.
-            "bypassDocumentValidation": true,
             "writeConcern": { "w": "majority" },
         };
+        if says.series.is_none() {
+            // The documents were there: what a validator has to say of them comes too late. That of buckets is the server's
+            // own, and stays.
+            head.append(cstr!("bypassDocumentValidation"), true);
+        }
+        if says.empty_timestamps {
+            head.append(cstr!("bypassEmptyTsReplacement"), true);
+        }
         let mut command = head.into_bytes();
         command.pop();
         command.extend_from_slice(b"\x04documents\0");
         let array_at = command.len();
         command.extend_from_slice(&[0; 4]);
-        Self { collection, command, array_at, tallies: Vec::new() }
+        Self { collection, series: says.series, command, array_at, tallies: Vec::new() }
     }
 
     /// Adds a document. What it comes to.
@@ -72,7 +90,7 @@ impl Batch {
 
     /// The command.
     pub(super) fn finish(self) -> Result<Ready, EngineError> {
-        let Self { collection, mut command, array_at, tallies } = self;
+        let Self { collection, series, mut command, array_at, tallies } = self;
         command.push(0);
         let array = length(command.len() - array_at);
         command[array_at..array_at + 4].copy_from_slice(&array);
@@ -80,7 +98,7 @@ impl Batch {
         let whole = length(command.len());
         command[..4].copy_from_slice(&whole);
         let command = RawDocumentBuf::from_bytes(command).map_err(|error| fault::internal("a batch", error))?;
-        Ok(Ready { collection, command, tallies })
+        Ok(Ready { collection, series, command, tallies })
     }
 }
 
@@ -98,7 +116,7 @@ mod tests {
     #[test]
     fn a_batch_is_the_command_that_the_driver_would_make() {
         let documents: Vec<Document> = (0..12).map(|n| doc! { "_id": n, "ключ": "значение", "a": [n] }).collect();
-        let mut batch = Batch::new(3, "__hf_x");
+        let mut batch = Batch::new(3, "__hf_x", Says::default());
         let mut sum = Tally::default();
         for document in &documents {
             sum.add(batch.push(&document.to_vec().unwrap()));
@@ -108,16 +126,30 @@ mod tests {
         assert_eq!(
             command,
             doc! {
-                "insert": "__hf_x", "ordered": false, "bypassDocumentValidation": true,
-                "writeConcern": { "w": "majority" }, "documents": documents,
+                "insert": "__hf_x", "ordered": false, "writeConcern": { "w": "majority" },
+                "bypassDocumentValidation": true, "documents": documents,
             }
         );
         assert_eq!((ready.collection, ready.tallies.len(), sum.documents), (3, 12, 12));
     }
 
     #[test]
+    fn buckets_are_validated_by_their_server_and_empty_timestamps_left_alone_where_it_can_be_told() {
+        let says = Says { series: Some("readings".to_owned()), empty_timestamps: true };
+        let ready = Batch::new(0, "system.buckets.readings", says).finish().unwrap();
+        assert_eq!(
+            Document::from_reader(ready.command.as_bytes()).unwrap(),
+            doc! {
+                "insert": "system.buckets.readings", "ordered": false, "writeConcern": { "w": "majority" },
+                "bypassEmptyTsReplacement": true, "documents": [],
+            }
+        );
+        assert_eq!(ready.series.as_deref(), Some("readings"));
+    }
+
+    #[test]
     fn it_is_full_by_number_or_by_bytes_but_never_empty() {
-        let mut batch = Batch::new(0, "a");
+        let mut batch = Batch::new(0, "a", Says::default());
         assert!(!batch.is_full_before(16 << 20));
         let small = doc! { "_id": 1 }.to_vec().unwrap();
         for _ in 0..MAX_DOCUMENTS - 1 {

@@ -8,25 +8,28 @@ use mongodb::{
 use super::{
     fault::failed,
     load::{Collection, Loaded},
+    series,
 };
 use crate::engine::EngineError;
 
 /// What older servers listed and newer ones do not take: the namespace, and how it was built once.
 const NOT_FOR_CREATE: [&str; 3] = ["ns", "background", "dropDups"];
 
-/// Builds them: those of a collection in one command, which reads it once. What the restore creates without being told is
+/// Builds them: those of a collection in one command, which reads it once; a time series begins to expire. What the restore creates without being told is
 /// left out: the index of `_id`.
 pub async fn build(database: &Database, loaded: &Loaded) -> Result<(), EngineError> {
     for collection in &loaded.collections {
         let indexes = wanted(collection);
-        if indexes.is_empty() {
-            continue;
+        // Those of a time series are of its measurements, not of its buckets.
+        let of = if collection.series.is_some() { &collection.name } else { &collection.staged };
+        if !indexes.is_empty() {
+            let doing = format!("building the indexes of collection {:?}", collection.name);
+            let create = doc! { "createIndexes": of, "indexes": indexes, "writeConcern": { "w": "majority" } };
+            database.run_command(create).await.map_err(failed(doing))?;
         }
-        let doing = format!("building the indexes of collection {:?}", collection.name);
-        let create = doc! {
-            "createIndexes": &collection.staged, "indexes": indexes, "writeConcern": { "w": "majority" },
-        };
-        database.run_command(create).await.map_err(failed(doing))?;
+        if let Some(expiry) = collection.series.as_ref().and_then(|series| series.expiry.as_ref()) {
+            series::set_expiry(database, of, expiry).await?;
+        }
     }
     Ok(())
 }
@@ -83,6 +86,7 @@ mod tests {
         let mut collection = Collection {
             name: "lots".to_owned(),
             staged: "x".to_owned(),
+            series: None,
             indexes,
             is_capped: false,
             has_collation: false,

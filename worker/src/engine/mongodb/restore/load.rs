@@ -9,7 +9,17 @@ use mongodb::{
 use shared::job::View;
 use tokio::io::AsyncRead;
 
-use super::{batch::Batch, fault::failed, names, survey, tally::Tally, view, writers::Writers};
+use super::{
+    batch::{Batch, Says},
+    fault::failed,
+    names,
+    series::{self, Series},
+    survey,
+    takes::Takes,
+    tally::Tally,
+    view,
+    writers::Writers,
+};
 use crate::engine::{
     EngineError, ErrorCode, SessionTag,
     mongodb::archive::{ArchiveError, Event, Kind, Metadata, Prelude, Reader},
@@ -28,14 +38,18 @@ pub struct Chosen {
     pub database: String,
     /// Only these collections and views; empty: all.
     pub only: BTreeSet<String>,
+    /// All of it must be able to wait under a name of ours, as a later job gives it its name.
+    pub must_wait: bool,
 }
 
 /// A collection that was written.
 #[derive(Debug, Clone)]
 pub struct Collection {
     pub name: String,
-    /// The name under which it waits.
+    /// The name under which its documents are written and wait; of a time series that of its buckets.
     pub staged: String,
+    /// A time series has its own name already.
+    pub series: Option<Series>,
     pub indexes: Vec<Document>,
     /// A capped collection drops its oldest documents when it is full.
     pub is_capped: bool,
@@ -80,6 +94,7 @@ pub struct Loader {
     session: SessionTag,
     chosen: Chosen,
     roles: Vec<Role>,
+    takes: Takes,
     loaded: Loaded,
     open: Vec<Option<Batch>>,
     open_bytes: usize,
@@ -95,6 +110,7 @@ impl Loader {
             session,
             chosen,
             roles: Vec::new(),
+            takes: Takes::default(),
             loaded: Loaded::default(),
             open: Vec::new(),
             open_bytes: 0,
@@ -107,8 +123,13 @@ impl Loader {
         let mut reader = Reader::open(archive).await?;
         let (roles, collections) = self.plan(reader.prelude())?;
         self.roles = roles;
+        self.takes = Takes::of(&self.database).await?;
         for (collection, options) in collections {
-            self.create(&collection.staged, options).await?;
+            match &collection.series {
+                Some(_) if !self.takes.buckets => return Err(series::without_buckets(&collection.name).into()),
+                Some(one) => series::make(&self.database, one, &collection.name, options).await?,
+                None => self.create(&collection.staged, options).await?,
+            }
             self.loaded.collections.push(collection);
             self.open.push(None);
         }
@@ -189,7 +210,12 @@ impl Loader {
                     roles.push(Role::Write(index));
                     collections.push(collection(self.session, index, name, metadata));
                 }
-                Kind::Timeseries => return Err(survey::timeseries(name)),
+                Kind::Timeseries if self.chosen.must_wait => return Err(series::cannot_wait(name)),
+                Kind::Timeseries => {
+                    let index = collections.len();
+                    roles.push(Role::Write(index));
+                    collections.push(time_series(self.session, index, name, metadata));
+                }
                 Kind::Other(word) => {
                     return Err(EngineError::new(
                         ErrorCode::CollectionUnsupported,
@@ -226,8 +252,11 @@ impl Loader {
         {
             self.flush(fullest).await?;
         }
-        let staged = &self.loaded.collections[index].staged;
-        let batch = self.open[index].get_or_insert_with(|| Batch::new(index, staged));
+        let batch = match self.open[index].take() {
+            Some(batch) => batch,
+            None => self.batch(index),
+        };
+        let batch = self.open[index].insert(batch);
         let before = batch.len();
         let tally = batch.push(bytes);
         self.open_bytes += batch.len() - before;
@@ -249,9 +278,14 @@ impl Loader {
 
     async fn flush(&mut self, index: usize) -> Result<(), EngineError> {
         let Some(batch) = self.open[index].take() else { return Ok(()) };
-        let empty = Batch::new(index, &self.loaded.collections[index].staged).len();
-        self.open_bytes -= batch.len() - empty;
+        self.open_bytes -= batch.len() - self.batch(index).len();
         self.writers.send(batch, self.loaded.collections[index].is_capped).await
+    }
+
+    fn batch(&self, index: usize) -> Batch {
+        let collection = &self.loaded.collections[index];
+        let series = collection.series.as_ref().map(|_| collection.name.clone());
+        Batch::new(index, &collection.staged, Says { series, empty_timestamps: self.takes.empty_timestamps })
     }
 }
 
@@ -262,5 +296,12 @@ fn collection(session: SessionTag, index: usize, name: &str, metadata: Metadata)
     let has_collation = locale.is_some_and(|locale| locale != "simple");
     let staged = names::staged(session, index);
     let name = name.to_owned();
-    (Collection { name, staged, indexes, is_capped, has_collation, tally: Tally::default() }, options)
+    (Collection { name, staged, series: None, indexes, is_capped, has_collation, tally: Tally::default() }, options)
+}
+
+/// As [`collection`], with the series' own name.
+fn time_series(session: SessionTag, index: usize, name: &str, metadata: Metadata) -> (Collection, Document) {
+    let (collection, options) = collection(session, index, name, metadata);
+    let series = Series { marker: names::series(session, index), expiry: series::expiry(&options) };
+    (Collection { staged: series::buckets(name), series: Some(series), ..collection }, options)
 }

@@ -9,12 +9,15 @@ use crate::engine::{EngineError, ErrorCode, SessionTag};
 pub const PREFIX: &str = "__hf_";
 
 const ASIDE: &str = "__hf_old_";
+const SERIES: &str = "__hf_ts_";
 
 /// What a collection of ours is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
     /// It waits for its name, and belongs to that attempt of that job.
     Staged(SessionTag),
+    /// It marks a time series that this attempt fills under its own name.
+    Series(SessionTag),
     /// That job put it aside.
     Aside(Uuid),
 }
@@ -28,18 +31,39 @@ impl Own {
             let is_own = index.splitn(2, '_').all(is_index);
             return is_own.then_some(Self::Aside(id(job)?));
         }
-        let mut parts = name.strip_prefix(PREFIX)?.split('_');
-        let (job, epoch, index) = (id(parts.next()?)?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || !is_index(index) || !is_index(epoch) {
-            return None;
+        if let Some(rest) = name.strip_prefix(SERIES) {
+            return attempt(rest).map(Self::Series);
         }
-        Some(Self::Staged(SessionTag { job, epoch: epoch.parse().ok()? }))
+        attempt(name.strip_prefix(PREFIX)?).map(Self::Staged)
     }
+
+    /// Of which attempt something is that it did not finish. None: it was put aside.
+    pub fn attempt(self) -> Option<SessionTag> {
+        match self {
+            Self::Staged(tag) | Self::Series(tag) => Some(tag),
+            Self::Aside(_) => None,
+        }
+    }
+}
+
+/// `<job>_<epoch>_<index>`.
+fn attempt(text: &str) -> Option<SessionTag> {
+    let mut parts = text.split('_');
+    let (job, epoch, index) = (id(parts.next()?)?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !is_index(index) || !is_index(epoch) {
+        return None;
+    }
+    Some(SessionTag { job, epoch: epoch.parse().ok()? })
 }
 
 /// Collection `index` of an attempt, while it waits: `__hf_<job>_<epoch>_<index>`.
 pub fn staged(session: SessionTag, index: usize) -> String {
     format!("{PREFIX}{}_{}_{index}", session.job.simple(), session.epoch)
+}
+
+/// The marker of time series `index` of an attempt: `__hf_ts_<job>_<epoch>_<index>`.
+pub fn series(session: SessionTag, index: usize) -> String {
+    format!("{SERIES}{}_{}_{index}", session.job.simple(), session.epoch)
 }
 
 /// What all those names begin with.
@@ -79,6 +103,7 @@ mod tests {
     fn names_tell_their_job_and_nothing_else_does() {
         let session = SessionTag { job: Uuid::now_v7(), epoch: 12 };
         assert_eq!(Own::of(&staged(session, 7)), Some(Own::Staged(session)));
+        assert_eq!(Own::of(&series(session, 7)), Some(Own::Series(session)));
         let prefix = aside_prefix(session.job).unwrap();
         assert_eq!(Own::of(&aside(&prefix, 3)), Some(Own::Aside(session.job)));
         assert_eq!(Own::of(&format!("{}_0", aside(&prefix, 3))), Some(Own::Aside(session.job)));
@@ -90,6 +115,7 @@ mod tests {
             format!("__hf_{job}_1"),
             format!("__hf_{job}_1_x"),
             format!("__hf_{job}_1_2_3"),
+            format!("__hf_ts_{job}_1"),
             format!("__hf_{}_1_2", job.to_uppercase()),
             format!("__hf_{}_1_2", session.job),
             format!("__hf_old_{job}"),

@@ -10,20 +10,23 @@
 //! | yes | yes | yes | an application has made the collection anew meanwhile: that one is put aside too |
 //! | no | yes | as it had | done |
 //! | no | else | | somebody has taken away what waited: back |
+//!
+//! A time series has its name from the beginning (`series`). Its marker goes last; one whose series somebody has taken away is a
+//! reason to go back.
 
 use std::collections::HashSet;
 
 use mongodb::{Database, bson::doc};
 use shared::{
     id::KeptId,
-    job::{Move, Renames, View, Waiting},
+    job::{Given, Move, Renames, View, Waiting},
     name::DatabaseName,
 };
 
 use super::{
     Loaded,
     fault::failed,
-    names,
+    names, series,
     survey::{Found, Survey, drop_collection},
     view,
 };
@@ -47,6 +50,8 @@ pub enum Next {
     },
     /// A view has the name that a collection is to get; how it was defined stands in the journal.
     DropView(String),
+    /// A time series is the database's own from now on: its marker goes.
+    Give(String),
     /// All collections have their names.
     Done,
     /// There is no way on in this direction, and why.
@@ -69,28 +74,36 @@ pub struct Base {
 pub fn plan(at: &Connection, survey: &Survey, loaded: &Loaded, base: Base) -> Result<Renames, EngineError> {
     let mut plan = Plan::new(at, survey, base)?;
     for one in &loaded.collections {
-        plan.add(&one.name, Some(&one.staged));
+        match &one.series {
+            Some(_) if survey.series().any(|name| name == one.name) => return Err(series::stands(&one.name)),
+            Some(_) if survey.theirs().any(|(name, _)| name == one.name) => return Err(series::taken(&one.name)),
+            Some(series) => plan.give(&one.name, &series.marker),
+            None => plan.add(&one.name, Some(&one.staged))?,
+        }
     }
     let is_view = |name: &str| loaded.views.iter().any(|view| view.name == name);
     for name in survey.collections() {
         if plan.renames.whole || is_view(name) {
-            plan.add(name, None);
+            plan.add(name, None)?;
         }
     }
     plan.finish(loaded.views.clone(), is_view)
 }
 
-/// The undo of renames that were made: what they put aside comes in again, what has its place now goes aside.
+/// The undo of renames that were made: what they put aside comes in again, what has its place now goes aside. Time series, which
+/// cannot, stay.
 pub fn plan_undo(at: &Connection, survey: &Survey, made: &Renames, base: Base) -> Result<Renames, EngineError> {
     let mut plan = Plan::new(at, survey, base)?;
     for one in &made.moves {
         let kept = survey.has(&one.aside).then_some(one.aside.as_str());
         if kept.is_some() || is_collection(survey, &one.name) {
-            plan.add(&one.name, kept);
+            plan.add(&one.name, kept)?;
         }
     }
     if made.whole {
-        survey.collections().for_each(|name| plan.add(name, None));
+        for name in survey.collections().filter(|name| !survey.is_series(name)) {
+            plan.add(name, None)?;
+        }
     }
     let views = || made.views_in.iter().chain(&made.views_out);
     plan.finish(made.views_out.clone(), |name| views().any(|view| view.name == name))
@@ -104,6 +117,7 @@ pub fn waiting(at: &Connection, loaded: Loaded, base: Base) -> Result<Renames, E
         database,
         replaces,
         whole,
+        series: Vec::new(),
         moves: loaded.collections.into_iter().map(|one| put_aside(one.name, one.staged)).collect(),
         views_out: loaded.views,
         views_in: Vec::new(),
@@ -128,6 +142,7 @@ impl<'a> Plan<'a> {
             replaces,
             whole,
             moves: Vec::new(),
+            series: Vec::new(),
             views_out: Vec::new(),
             views_in: Vec::new(),
             aside_prefix: names::aside_prefix(at.session.job)?,
@@ -138,9 +153,17 @@ impl<'a> Plan<'a> {
         Ok(Self { survey, renames, names: HashSet::new() })
     }
 
-    fn add(&mut self, name: &str, waiting: Option<&str>) {
+    fn give(&mut self, name: &str, marker: &str) {
+        self.names.insert(name.to_owned());
+        self.renames.series.push(Given { name: name.to_owned(), marker: marker.to_owned() });
+    }
+
+    fn add(&mut self, name: &str, waiting: Option<&str>) -> Result<(), EngineError> {
         if !self.names.insert(name.to_owned()) {
-            return;
+            return Ok(());
+        }
+        if self.survey.is_series(name) {
+            return Err(series::stands(name));
         }
         let incoming = waiting.map(|waiting| Waiting {
             name: waiting.to_owned(),
@@ -149,6 +172,7 @@ impl<'a> Plan<'a> {
         let aside = names::aside(&self.renames.aside_prefix, self.renames.moves.len());
         let had = is_collection(self.survey, name);
         self.renames.moves.push(Move { name: name.to_owned(), incoming, aside, had });
+        Ok(())
     }
 
     fn finish(mut self, views_in: Vec<View>, is_view: impl Fn(&str) -> bool) -> Result<Renames, EngineError> {
@@ -169,10 +193,30 @@ fn is_collection(survey: &Survey, name: &str) -> bool {
 /// What is next, by what is there.
 pub fn next(renames: &Renames, survey: &Survey, way: Way) -> Next {
     let step = match way {
-        Way::Forward => renames.moves.iter().map(|one| forward(renames, one, survey)).find(|next| *next != Next::Done),
+        Way::Forward => {
+            let there = renames.series.iter().map(|one| still_there(one, survey));
+            let moves = renames.moves.iter().map(|one| forward(renames, one, survey));
+            let given = renames.series.iter().map(|one| given(one, survey));
+            there.chain(moves).chain(given).find(|next| *next != Next::Done)
+        }
+        // What was marked goes with all else that did not get its name.
         Way::Back => renames.moves.iter().rev().map(|one| back(one, survey)).find(|next| *next != Next::Done),
     };
     step.unwrap_or(Next::Done)
+}
+
+/// Whoever takes a series away, or makes another one, before it is given, has changed what the restore was to bring.
+fn still_there(one: &Given, survey: &Survey) -> Next {
+    match survey.mark(&one.marker) {
+        Some(mark) if !survey.is_made(mark) => {
+            Next::Blocked(format!("somebody has taken away time series {:?}", one.name))
+        }
+        Some(_) | None => Next::Done,
+    }
+}
+
+fn given(one: &Given, survey: &Survey) -> Next {
+    if survey.has(&one.marker) { Next::Give(one.marker.clone()) } else { Next::Done }
 }
 
 fn forward(renames: &Renames, one: &Move, survey: &Survey) -> Next {
@@ -265,6 +309,11 @@ pub async fn apply(database: &Database, next: &Next, survey: &mut Survey) -> Res
             *survey = Survey::of(database).await?;
             Ok(())
         }
+        Next::Give(marker) => {
+            drop_collection(database, marker).await?;
+            survey.unmarked(marker);
+            Ok(())
+        }
         Next::Done | Next::Blocked(_) => Ok(()),
     }
 }
@@ -327,13 +376,14 @@ mod tests {
             let found = Found { kind: "collection".into(), options: Document::new(), uuid: Some((*uuid).into()) };
             ((*name).to_owned(), found)
         };
-        Survey { found: collections.iter().map(one).collect() }
+        Survey { found: collections.iter().map(one).collect(), ..Survey::default() }
     }
 
     fn loaded(names: &[(&str, String)]) -> Loaded {
         let one = |(name, staged): &(&str, String)| Collection {
             name: (*name).to_owned(),
             staged: staged.clone(),
+            series: None,
             indexes: Vec::new(),
             is_capped: false,
             has_collation: false,
@@ -353,6 +403,9 @@ mod tests {
     }
 
     fn step(survey: &mut Survey, next: &Next) {
+        if let Next::Give(marker) = next {
+            return survey.unmarked(marker);
+        }
         let Next::Rename { from, to } = next else { panic!("{next:?}") };
         assert!(survey.has(from) && !survey.has(to), "{from} to {to} in {survey:?}");
         survey.renamed(from, to);
@@ -476,6 +529,55 @@ mod tests {
         let mut now = empty.clone();
         assert_eq!(all(&renames, &mut now, Way::Forward), Next::Done);
         assert_eq!(theirs(&now).get("a").map(String::as_str), Some("a1"));
+    }
+
+    /// A database in which a restore has filled time series `readings` and staged `a`.
+    fn filled(job: Uuid) -> (Survey, Loaded) {
+        let tag = SessionTag { job, epoch: 1 };
+        let (a, marker) = (names::staged(tag, 0), names::series(tag, 1));
+        let mut survey = database(&[("a", "a0"), (&a, "a1"), (&marker, "m"), ("readings", "r1")]);
+        survey.found.get_mut("readings").unwrap().kind = "timeseries".into();
+        let made = Some(series::Made(Some("r1".into())));
+        survey.marks.insert(marker.clone(), series::Mark { series: "readings".into(), made });
+        let mut loaded = loaded(&[("a", a), ("readings", "system.buckets.readings".into())]);
+        loaded.collections[1].series = Some(series::Series { marker, expiry: None });
+        (survey, loaded)
+    }
+
+    #[test]
+    fn a_time_series_is_given_last_and_not_if_somebody_has_taken_it_away() {
+        let job = Uuid::now_v7();
+        let (old, loaded) = filled(job);
+        assert_eq!(theirs(&old).keys().collect::<Vec<_>>(), ["a"], "it is nobody's yet");
+        let renames = plan(&at(job), &old, &loaded, base(true)).unwrap();
+        let mut now = old.clone();
+        let mut steps = Vec::new();
+        loop {
+            let one = next(&renames, &now, Way::Forward);
+            if one == Next::Done {
+                break;
+            }
+            let mut back = now.clone();
+            assert_eq!(all(&renames, &mut back, Way::Back), Next::Done);
+            assert_eq!(back, old, "after {steps:?}");
+            let mut gone = now.clone();
+            gone.found.get_mut("readings").unwrap().uuid = Some("another".into());
+            assert!(matches!(next(&renames, &gone, Way::Forward), Next::Blocked(_)), "after {steps:?}");
+            step(&mut now, &one);
+            steps.push(one);
+        }
+        assert!(matches!(steps.as_slice(), [Next::Rename { .. }, Next::Rename { .. }, Next::Give(_)]), "{steps:?}");
+        assert_eq!(theirs(&now).get("readings").map(String::as_str), Some("r1"));
+
+        // An undo leaves it; a restore of the whole database that it would have to make way for is refused.
+        let undo = plan_undo(&at(Uuid::now_v7()), &now, &renames, base(true)).unwrap();
+        assert_eq!(all(&undo, &mut now, Way::Forward), Next::Done);
+        assert_eq!(theirs(&now).get("a").map(String::as_str), Some("a0"));
+        assert_eq!(theirs(&now).get("readings").map(String::as_str), Some("r1"));
+        let refused = plan(&at(job), &now, &Loaded::default(), base(true)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::CollectionUnsupported, "{refused}");
+        let refused = plan(&at(job), &now, &loaded, Base { whole: false, ..base(true) }).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::CollectionUnsupported, "{refused}");
     }
 
     #[test]

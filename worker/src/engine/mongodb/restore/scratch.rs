@@ -81,7 +81,7 @@ pub async fn remove(database: &Database, installation: Uuid, job: Uuid) -> Resul
 /// Gives what waits its names, and makes the views.
 pub async fn name_all(database: &Database, loaded: &Loaded) -> Result<(), EngineError> {
     let (admin, front) = (database.client().database("admin"), database.name());
-    for collection in &loaded.collections {
+    for collection in loaded.collections.iter().filter(|collection| collection.series.is_none()) {
         let (from, to) = (&collection.staged, &collection.name);
         let rename = doc! {
             "renameCollection": format!("{front}.{from}"), "to": format!("{front}.{to}"), "dropTarget": false,

@@ -1,6 +1,6 @@
 //! What is in a database: collections, views, and what restores have put there beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt as _;
 use mongodb::{
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     fault::failed,
     names::{Own, PREFIX},
+    series::{self, Made, Mark},
 };
 use crate::engine::{EngineError, ErrorCode, SessionTag};
 
@@ -21,7 +22,7 @@ pub struct Found {
     /// `collection`, `view` or `timeseries`.
     pub kind: String,
     pub options: Document,
-    /// 32 hexadecimal digits; None for views, and where the server has none.
+    /// 32 hexadecimal digits, of a time series those of its buckets; None for views, and where the server has none.
     pub uuid: Option<String>,
 }
 
@@ -29,6 +30,8 @@ pub struct Found {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Survey {
     pub(super) found: BTreeMap<String, Found>,
+    /// What the markers of time series say, by their names.
+    pub(super) marks: BTreeMap<String, Mark>,
 }
 
 impl Survey {
@@ -37,12 +40,19 @@ impl Survey {
         let doing = || failed(format!("listing the collections of {:?}", database.name()));
         let listed = database.run_cursor_command(doc! { "listCollections": 1 }).await.map_err(doing())?;
         let listed: Vec<Document> = listed.try_collect().await.map_err(doing())?;
-        Ok(Self { found: listed.into_iter().filter_map(entry).collect() })
+        let mut this = Self { found: found(listed), marks: BTreeMap::new() };
+        let markers: Vec<String> = this.markers().map(ToOwned::to_owned).collect();
+        for marker in markers {
+            if let Some(mark) = series::read(database, &marker).await? {
+                this.marks.insert(marker, mark);
+            }
+        }
+        Ok(this)
     }
 
     /// What somebody else has put there: neither ours, nor the server's own.
     pub fn theirs(&self) -> impl Iterator<Item = (&str, &Found)> {
-        let theirs = |name: &str| !name.starts_with(PREFIX) && !is_system(name);
+        let theirs = |name: &str| !name.starts_with(PREFIX) && !is_system(name) && !self.is_being_filled(name);
         self.found.iter().filter(move |(name, _)| theirs(name)).map(|(name, found)| (name.as_str(), found))
     }
 
@@ -76,6 +86,31 @@ impl Survey {
         self.found.keys().filter_map(|name| Some((name.as_str(), Own::of(name)?)))
     }
 
+    fn markers(&self) -> impl Iterator<Item = &str> {
+        self.ours().filter(|(_, own)| matches!(own, Own::Series(_))).map(|(name, _)| name)
+    }
+
+    /// What a marker says.
+    pub(super) fn mark(&self, marker: &str) -> Option<&Mark> {
+        self.marks.get(marker)
+    }
+
+    /// Whether there is a time series of that name.
+    pub(super) fn is_series(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|found| found.kind == "timeseries")
+    }
+
+    /// Whether the series that a marker means is there.
+    pub(super) fn is_made(&self, mark: &Mark) -> bool {
+        let is_it = |Made(uuid): &Made| self.get(&mark.series).is_some_and(|found| found.uuid == *uuid);
+        self.is_series(&mark.series) && mark.made.as_ref().is_some_and(is_it)
+    }
+
+    /// Whether a restore is filling it.
+    pub fn is_being_filled(&self, name: &str) -> bool {
+        self.marks.values().any(|mark| mark.series == name && self.is_made(mark))
+    }
+
     /// What this job put aside: all names that begin so.
     pub fn asides(&self, job: Uuid) -> Vec<String> {
         self.ours().filter(|(_, own)| *own == Own::Aside(job)).map(|(name, _)| name.to_owned()).collect()
@@ -88,11 +123,25 @@ impl Survey {
         }
     }
 
-    /// Refuses what cannot be renamed: time series, and collections that are spread over shards.
-    pub async fn require_movable(&self, database: &Database) -> Result<(), EngineError> {
-        if let Some((name, _)) = self.theirs().find(|(_, found)| found.kind == "timeseries") {
-            return Err(timeseries(name));
-        }
+    /// A marker was dropped.
+    pub(super) fn unmarked(&mut self, marker: &str) {
+        self.found.remove(marker);
+        self.marks.remove(marker);
+    }
+
+    /// Somebody's time series.
+    pub fn series(&self) -> impl Iterator<Item = &str> {
+        self.theirs().filter(|(_, found)| found.kind == "timeseries").map(|(name, _)| name)
+    }
+
+    /// Refuses to let time series make way, which cannot be renamed: those of `names`, or, if that is None, all.
+    pub fn require_movable(&self, names: Option<&BTreeSet<String>>) -> Result<(), EngineError> {
+        let in_the_way = self.series().find(|name| names.is_none_or(|names| names.contains(*name)));
+        in_the_way.map_or(Ok(()), |name| Err(series::stands(name)))
+    }
+
+    /// Refuses a database with collections that are spread over shards, and cannot be renamed either.
+    pub async fn require_unsharded(&self, database: &Database) -> Result<(), EngineError> {
         match sharded(database).await? {
             Some(name) => Err(EngineError::new(
                 ErrorCode::CollectionUnsupported,
@@ -104,15 +153,6 @@ impl Survey {
     }
 }
 
-/// Why a time series is refused.
-pub(super) fn timeseries(name: &str) -> EngineError {
-    EngineError::new(
-        ErrorCode::CollectionUnsupported,
-        format!("collection {name:?} is a time series, which MongoDB cannot rename: it cannot be restored beside what is there"),
-    )
-    .with_hint("restore the other collections by naming them, and this one with mongorestore (operations.md, with standard tools)")
-}
-
 /// The server's own, which no rename takes.
 pub(super) fn is_system(name: &str) -> bool {
     name.starts_with("system.")
@@ -121,7 +161,7 @@ pub(super) fn is_system(name: &str) -> bool {
 /// Waits for nobody: drops what attempts of `job` before `epoch`, or all of them, have left.
 pub async fn drop_staged(database: &Database, job: Uuid, before: Option<i64>) -> Result<usize, EngineError> {
     let is_old = |tag: SessionTag| tag.job == job && before.is_none_or(|epoch| tag.epoch < epoch);
-    drop_ours(database, |own| matches!(own, Own::Staged(tag) if is_old(tag))).await
+    drop_ours(database, |own| own.attempt().is_some_and(is_old)).await
 }
 
 /// Drops what a job put aside. How many collections it were.
@@ -134,9 +174,11 @@ async fn drop_ours(database: &Database, is_wanted: impl Fn(Own) -> bool + Send +
     // A second look: what was on its way to the server when its worker was stopped makes its collection anew.
     for _ in 0..2 {
         let survey = Survey::of(database).await?;
-        let names: Vec<&str> = survey.ours().filter(|(_, own)| is_wanted(*own)).map(|(name, _)| name).collect();
-        for name in names {
-            drop_collection(database, name).await?;
+        for (name, own) in survey.ours().filter(|(_, own)| is_wanted(*own)) {
+            match own {
+                Own::Series(_) => series::discard(database, &survey, name).await?,
+                Own::Staged(_) | Own::Aside(_) => drop_collection(database, name).await?,
+            }
             dropped += 1;
         }
     }
@@ -176,6 +218,20 @@ pub(in super::super) async fn sharded(database: &Database) -> Result<Option<Stri
     Ok(None)
 }
 
+/// By name. What tells one time series from another are its buckets.
+fn found(listed: Vec<Document>) -> BTreeMap<String, Found> {
+    let mut found: BTreeMap<String, Found> = listed.into_iter().filter_map(entry).collect();
+    let is_series = |(_, found): &(&String, &Found)| found.kind == "timeseries";
+    let names: Vec<String> = found.iter().filter(is_series).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let uuid = found.get(&series::buckets(&name)).and_then(|buckets| buckets.uuid.clone());
+        if let Some(series) = found.get_mut(&name) {
+            series.uuid = uuid;
+        }
+    }
+    found
+}
+
 fn entry(mut listed: Document) -> Option<(String, Found)> {
     let name = listed.get_str("name").ok()?.to_owned();
     let kind = listed.get_str("type").unwrap_or("collection").to_owned();
@@ -207,7 +263,7 @@ mod tests {
             doc! { "name": "system.views", "type": "collection" },
             doc! { "name": waiting.as_str() },
         ];
-        let survey = Survey { found: listed.into_iter().filter_map(entry).collect() };
+        let survey = Survey { found: found(listed.into()), marks: BTreeMap::new() };
         assert_eq!(survey.collections().collect::<Vec<_>>(), ["lots"]);
         assert_eq!(survey.views().map(|(name, _)| name).collect::<Vec<_>>(), ["open"]);
         assert_eq!(survey.get("lots").unwrap().uuid.as_deref(), Some("07".repeat(16).as_str()));

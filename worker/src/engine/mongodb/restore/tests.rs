@@ -55,7 +55,10 @@ impl Scene {
 
     async fn load(&self, archive: &[u8], only: &[&str]) -> Result<Loaded, LoadError> {
         let only: BTreeSet<String> = only.iter().map(ToString::to_string).collect();
-        let chosen = Chosen { database: "auction".to_owned(), only };
+        self.load_chosen(archive, Chosen { database: "auction".to_owned(), only, must_wait: false }).await
+    }
+
+    async fn load_chosen(&self, archive: &[u8], chosen: Chosen) -> Result<Loaded, LoadError> {
         let mut loader = Loader::new(self.database.clone(), self.at.session, chosen);
         let outcome = loader.run(archive).await;
         loader.settle().await;
@@ -196,12 +199,13 @@ async fn what_is_missing_or_cannot_be_renamed_is_refused_before_anything_is_writ
     let (code, message) = error(scene.load(AUCTION, &["items", "Items"]).await);
     assert_eq!(code, ErrorCode::TableNotInSave, "{message}");
     let series = made(&[("readings", Kind::Timeseries, doc! { "timeseries": { "timeField": "t" } }, &[])]);
-    let (code, message) = error(scene.load(&series, &[]).await);
+    let waiting = Chosen { database: "auction".to_owned(), must_wait: true, ..Chosen::default() };
+    let (code, message) = error(scene.load_chosen(&series, waiting).await);
     assert_eq!(code, ErrorCode::CollectionUnsupported, "{message}");
     let mut foreign = Loader::new(
         scene.database.clone(),
         scene.at.session,
-        Chosen { database: "another".to_owned(), only: BTreeSet::new() },
+        Chosen { database: "another".to_owned(), ..Chosen::default() },
     );
     let (code, message) = error(foreign.run(AUCTION).await);
     assert_eq!(code, ErrorCode::RestoreIncompatible, "{message}");

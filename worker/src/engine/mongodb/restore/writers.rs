@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mongodb::{Database, bson::Document};
+use mongodb::{
+    Database,
+    bson::{Bson, Document, RawDocumentBuf},
+};
 use tokio::task::JoinSet;
 
 use super::{
     batch::{Batch, Ready},
     fault::{by_code, failed},
+    series,
     tally::Tally,
 };
 use crate::engine::{EngineError, ErrorCode};
@@ -16,6 +20,8 @@ use crate::engine::{EngineError, ErrorCode};
 const WRITERS: usize = 4;
 /// And so many bytes; the driver holds each of them once more. A single batch may be larger: one document of 16 MiB.
 const IN_FLIGHT: usize = 8 << 20;
+/// CannotInsertTimeseriesBucketsWithMixedSchema, of the server's `error_codes.yml`.
+const MIXED: i32 = 408;
 /// What was sent is waited for that long when it does not matter any more.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -91,29 +97,55 @@ impl Writers {
 
 /// Writes a batch. What of it was there already.
 async fn write(database: &Database, ready: Ready) -> Result<Tally, EngineError> {
-    let Ready { command, tallies, .. } = ready;
-    let answer = database.run_raw_command(command).await.map_err(failed("writing documents"))?;
-    if let Ok(concern) = answer.get_document("writeConcernError") {
-        return Err(refused(concern, "the server could not make documents durable"));
+    let Ready { series, command, tallies, .. } = ready;
+    let again = series.map(|series| (series, command.clone()));
+    let mut refusals = insert(database, command).await?;
+    if let Some((series, command)) = again
+        && refusals.values().any(|refusal| code(refusal) == MIXED)
+    {
+        series::allow_mixed(database, &series).await?;
+        let is_there = |at: &usize| refusals.get(at).is_none_or(|refusal| code(refusal) != MIXED && !is_duplicate(refusal));
+        let second = insert(database, command).await?;
+        // Those that the first time has written are duplicates now.
+        refusals = second.into_iter().filter(|(at, refusal)| !(is_duplicate(refusal) && is_there(at))).collect();
     }
     let mut twice = Tally::default();
-    for error in answer.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default() {
-        let Some(error) = error.as_document() else { continue };
+    for (at, refusal) in &refusals {
         // There is no other unique index yet than that of _id.
-        let at = error.get_i32("index").ok().and_then(|at| usize::try_from(at).ok());
-        match at.and_then(|at| tallies.get(at)) {
-            Some(tally) if is_duplicate(error) => twice.add(*tally),
-            _ => return Err(refused(error, "the server refused a document")),
+        match tallies.get(*at) {
+            Some(tally) if is_duplicate(refusal) => twice.add(*tally),
+            _ => return Err(refused(refusal, "the server refused a document")),
         }
     }
     Ok(twice)
 }
 
+/// What the server says of documents that it did not take, by their place in the command.
+async fn insert(database: &Database, command: RawDocumentBuf) -> Result<BTreeMap<usize, Document>, EngineError> {
+    let mut answer = database.run_raw_command(command).await.map_err(failed("writing documents"))?;
+    if let Ok(concern) = answer.get_document("writeConcernError") {
+        return Err(refused(concern, "the server could not make documents durable"));
+    }
+    let Some(Bson::Array(errors)) = answer.remove("writeErrors") else { return Ok(BTreeMap::new()) };
+    let placed = |error: Bson| match error {
+        Bson::Document(error) => {
+            let at = error.get_i32("index").ok().and_then(|at| usize::try_from(at).ok());
+            Some((at.unwrap_or(usize::MAX), error))
+        }
+        _ => None,
+    };
+    Ok(errors.into_iter().filter_map(placed).collect())
+}
+
 fn is_duplicate(error: &Document) -> bool {
-    matches!(error.get_i32("code"), Ok(11000 | 11001 | 12582))
+    matches!(code(error), 11000 | 11001 | 12582)
+}
+
+fn code(error: &Document) -> i32 {
+    error.get_i32("code").unwrap_or_default()
 }
 
 fn refused(error: &Document, what: &str) -> EngineError {
-    let code = by_code(error.get_i32("code").unwrap_or_default());
+    let code = by_code(code(error));
     EngineError::new(code, format!("{what}: {}", error.get_str("errmsg").unwrap_or("it does not say why")))
 }

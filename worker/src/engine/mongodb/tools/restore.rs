@@ -39,6 +39,9 @@ impl Mongodb {
         if loaded.collections.len() > MOST_COLLECTIONS {
             return Err(format!("mongorestore cannot be told the names of {} collections", loaded.collections.len()));
         }
+        if let Some(series) = loaded.collections.iter().find(|collection| collection.series.is_some()) {
+            return Err(format!("mongorestore would not mark time series {:?} as what is not whole yet", series.name));
+        }
         let names = loaded.collections.iter().map(|collection| collection.name.as_str());
         if let Some(name) = names.chain([databases.from, databases.to]).find(|name| name.contains(OF_PATTERNS)) {
             return Err(format!("mongorestore would read {name:?} as a pattern"));
@@ -147,6 +150,7 @@ mod tests {
         let collection = |name: &str| Collection {
             name: name.to_owned(),
             staged: format!("waiting {name}"),
+            series: None,
             indexes: Vec::new(),
             is_capped: false,
             has_collation: false,

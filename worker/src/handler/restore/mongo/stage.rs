@@ -51,10 +51,12 @@ pub(super) async fn stage(restoring: &Restoring<'_>) -> Result<Staged, JobError>
     Ok(Staged { loaded, by, restored, store, damaged })
 }
 
-/// Drops what this job has staged. What is left all the same tells its job by its name.
+/// Drops what this attempt and those before it have staged; whoever was thought dead and wakes up leaves his successor's alone.
+/// What is left all the same tells its job by its name.
 pub(super) async fn discard(restoring: &Restoring<'_>) {
     let Restoring { job, place, .. } = restoring;
-    if let Err(error) = drop_staged(&place.database, job.lease.fence.job.0, None).await {
+    let fence = job.lease.fence;
+    if let Err(error) = drop_staged(&place.database, fence.job.0, Some(fence.epoch + 1)).await {
         tracing::error!(database = place.database.name(), error = %shared::telemetry::Causes(&error), "the collections of a failed restore could not be dropped");
     }
 }
