@@ -1,6 +1,6 @@
 //! An `insert` command that grows by documents as they came: no document is decoded, none is copied twice.
 
-use mongodb::bson::{RawDocumentBuf, cstr, rawdoc};
+use mongodb::bson::{RawBsonRef, RawDocument, RawDocumentBuf, Timestamp, cstr, rawdoc};
 
 use super::{fault, tally::Tally};
 use crate::engine::EngineError;
@@ -15,7 +15,8 @@ pub(super) const FULL_BYTES: usize = 2 << 20;
 pub(super) struct Says {
     /// They are buckets of that time series.
     pub(super) series: Option<String>,
-    /// The server can be told to leave timestamps of nought alone.
+    /// The server can be told to leave timestamps of nought alone; it is where there is one, as servers that are not MongoDB
+    /// may claim the version and refuse the words.
     pub(super) empty_timestamps: bool,
 }
 
@@ -24,7 +25,8 @@ pub(super) struct Says {
 pub(super) struct Batch {
     /// The collection, by its place among those that are loaded.
     pub(super) collection: usize,
-    series: Option<String>,
+    says: Says,
+    has_empty_timestamps: bool,
     command: Vec<u8>,
     /// Where the array of documents begins in it.
     array_at: usize,
@@ -56,15 +58,12 @@ impl Batch {
             // own, and stays.
             head.append(cstr!("bypassDocumentValidation"), true);
         }
-        if says.empty_timestamps {
-            head.append(cstr!("bypassEmptyTsReplacement"), true);
-        }
         let mut command = head.into_bytes();
         command.pop();
         command.extend_from_slice(b"\x04documents\0");
         let array_at = command.len();
         command.extend_from_slice(&[0; 4]);
-        Self { collection, series: says.series, command, array_at, tallies: Vec::new() }
+        Self { collection, says, has_empty_timestamps: false, command, array_at, tallies: Vec::new() }
     }
 
     /// Adds a document. What it comes to.
@@ -75,6 +74,7 @@ impl Batch {
         self.command.push(0);
         self.command.extend_from_slice(document);
         self.tallies.push(tally);
+        self.has_empty_timestamps |= self.says.empty_timestamps && has_empty_timestamp(document);
         tally
     }
 
@@ -90,16 +90,27 @@ impl Batch {
 
     /// The command.
     pub(super) fn finish(self) -> Result<Ready, EngineError> {
-        let Self { collection, series, mut command, array_at, tallies } = self;
+        let Self { collection, says: Says { series, .. }, has_empty_timestamps, mut command, array_at, tallies } = self;
         command.push(0);
         let array = length(command.len() - array_at);
         command[array_at..array_at + 4].copy_from_slice(&array);
+        if has_empty_timestamps {
+            command.extend_from_slice(b"\x08bypassEmptyTsReplacement\0\x01");
+        }
         command.push(0);
         let whole = length(command.len());
         command[..4].copy_from_slice(&whole);
         let command = RawDocumentBuf::from_bytes(command).map_err(|error| fault::internal("a batch", error))?;
         Ok(Ready { collection, series, command, tallies })
     }
+}
+
+/// Whether a timestamp of nought stands at the document's top: in the place of those the server puts its own time.
+fn has_empty_timestamp(document: &[u8]) -> bool {
+    let nought = Timestamp { time: 0, increment: 0 };
+    RawDocument::from_bytes(document).is_ok_and(|document| {
+        document.iter().any(|field| field.is_ok_and(|(_, value)| value == RawBsonRef::Timestamp(nought)))
+    })
 }
 
 /// A batch is a few MiB, or one document of 16.
@@ -136,14 +147,27 @@ mod tests {
     #[test]
     fn buckets_are_validated_by_their_server_and_empty_timestamps_left_alone_where_it_can_be_told() {
         let says = Says { series: Some("readings".to_owned()), empty_timestamps: true };
-        let ready = Batch::new(0, "system.buckets.readings", says).finish().unwrap();
+        let nought = Timestamp { time: 0, increment: 0 };
+        let command = |says: &Says, document: &Document| {
+            let mut batch = Batch::new(0, "system.buckets.readings", says.clone());
+            batch.push(&document.to_vec().unwrap());
+            Document::from_reader(batch.finish().unwrap().command.as_bytes()).unwrap()
+        };
+        let document = doc! { "_id": 1, "at": nought };
         assert_eq!(
-            Document::from_reader(ready.command.as_bytes()).unwrap(),
+            command(&says, &document),
             doc! {
                 "insert": "system.buckets.readings", "ordered": false, "writeConcern": { "w": "majority" },
-                "bypassEmptyTsReplacement": true, "documents": [],
+                "documents": [&document], "bypassEmptyTsReplacement": true,
             }
         );
+        let later = Timestamp { time: 0, increment: 1 };
+        for other in [doc! { "_id": 1, "at": later }, doc! { "_id": 1, "deep": { "at": nought } }] {
+            assert!(!command(&says, &other).contains_key("bypassEmptyTsReplacement"), "{other}");
+        }
+        let cannot = Says { empty_timestamps: false, ..says.clone() };
+        assert!(!command(&cannot, &document).contains_key("bypassEmptyTsReplacement"));
+        let ready = Batch::new(0, "system.buckets.readings", says).finish().unwrap();
         assert_eq!(ready.series.as_deref(), Some("readings"));
     }
 
