@@ -14,6 +14,7 @@ pub(crate) mod scene;
 pub(crate) mod series;
 mod source;
 pub(crate) mod tools;
+mod views;
 
 use serde_json::Value;
 use source::Source;

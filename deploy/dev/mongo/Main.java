@@ -21,7 +21,7 @@ public final class Main {
     }
 
     public static void main(String[] args) {
-        TimeSeries backend = new TimeSeries(args[1]);
+        Views backend = new Views(args[1]);
         backend.version(MONGO_5);
         MongoServer server = new MongoServer(backend);
         server.bind("127.0.0.1", Integer.parseInt(args[0]));

@@ -12,7 +12,7 @@ from .service import Service
 
 
 class Mongo(Service):
-    """A MongoDB-wire server in Java (no registry carries mongod): for development, not a mongod. Time series are imitated (ADR 37)."""
+    """A MongoDB-wire server in Java (no registry carries mongod): for development, not a mongod. Views and time series are imitated (ADR 37)."""
 
     @property
     def python(self):
@@ -21,7 +21,7 @@ class Mongo(Service):
     def prepare(self):
         self.prepare_python()
         source = REPO / "deploy/dev/mongo"
-        sources = [source / "Main.java", source / "TimeSeries.java"]
+        sources = [source / "Main.java", source / "Views.java"]
         parts = (part.read_bytes() for part in (source / "pom.xml", *sources))
         stamp = hashlib.sha256(b"".join(parts)).hexdigest()
         built = self.home / "built"

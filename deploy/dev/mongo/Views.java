@@ -8,21 +8,22 @@ import java.util.List;
 import java.util.UUID;
 
 /**
- * Time series as MongoDB 5.0 to 8.2 shows them to a tool that saves and restores: one is a name of type "timeseries" over the
- * collection "system.buckets.NAME", cannot be renamed, and its buckets are read and written there, under a validator that
- * nobody may bypass. An imitation, from the documentation: measurements are neither packed into buckets nor unpacked.
+ * Views and time series as MongoDB 5.0 to 8.2 shows them to a tool that saves and restores. Neither can be renamed. A view is a
+ * name of type "view" with a pipeline; a time series one of type "timeseries" over the collection "system.buckets.NAME", whose
+ * buckets are read and written there under a validator that nobody may bypass. An imitation, from the documentation:
+ * measurements are neither packed into buckets nor unpacked.
  */
-final class TimeSeries extends H2Backend {
+final class Views extends H2Backend {
     private static final String BUCKETS = "system.buckets.";
     /** Names under which they are really kept, as this server writes to nothing that begins with "system.". No list has them. */
     private static final String KEPT = "imitated.buckets.";
-    private static final String DEFINITIONS = "imitated.series";
+    private static final String DEFINITIONS = "imitated.views";
     private static final int NAMESPACE_EXISTS = 48;
     private static final int NOT_ON_VIEW = 166;
     private static final int INVALID_OPTIONS = 72;
     private static final int MIXED_SCHEMA = 408;
 
-    TimeSeries(String file) {
+    Views(String file) {
         super(file);
     }
 
@@ -30,7 +31,7 @@ final class TimeSeries extends H2Backend {
     public Document handleCommand(Channel channel, String database, String command, Document query) {
         switch (command) {
             case "create":
-                if (query.get("timeseries") != null) {
+                if (query.get("timeseries") != null || query.get("viewOn") != null) {
                     return create(channel, database, query);
                 }
                 String made = name(command, query);
@@ -45,11 +46,14 @@ final class TimeSeries extends H2Backend {
                     String[] place = String.valueOf(query.get(key)).split("\\.", 2);
                     if (definition(place[0], place[1]) != null) {
                         throw new MongoServerError(NOT_ON_VIEW, "CommandNotSupportedOnView",
-                            "cannot rename: " + query.get(key) + " is a time-series collection");
+                            "cannot rename: " + query.get(key) + " is a view or a time-series collection");
                     }
                 }
                 break;
             case "drop":
+            case "insert":
+            case "update":
+            case "delete":
             case "listIndexes":
             case "createIndexes":
             case "collMod":
@@ -57,6 +61,9 @@ final class TimeSeries extends H2Backend {
             case "count":
             case "find":
                 Document definition = definition(database, name(command, query));
+                if (definition != null && isView(definition)) {
+                    return ofView(channel, database, command, query, definition);
+                }
                 if (definition != null) {
                     return ofSeries(channel, database, command, query, definition);
                 }
@@ -79,13 +86,40 @@ final class TimeSeries extends H2Backend {
             throw exists(database, name);
         }
         Document options = new Document();
-        for (String key : List.of("timeseries", "expireAfterSeconds", "collation")) {
+        for (String key : List.of("viewOn", "pipeline", "timeseries", "expireAfterSeconds", "collation")) {
             options.putIfNotNull(key, query.get(key));
+        }
+        if (options.get("viewOn") != null) {
+            store(channel, database, new Document("_id", name).append("options", options));
+            return new Document("ok", 1.0);
         }
         super.handleCommand(channel, database, "create", new Document("create", KEPT + name));
         store(channel, database, new Document("_id", name).append("options", options)
             .append("uuid", UUID.randomUUID().toString()).append("indexes", new ArrayList<>()).append("mixed", false));
         return new Document("ok", 1.0);
+    }
+
+    private static boolean isView(Document definition) {
+        return ((Document) definition.get("options")).containsKey("viewOn");
+    }
+
+    @SuppressWarnings("unchecked")
+    private Document ofView(Channel channel, String database, String command, Document query, Document definition) {
+        if (command.equals("drop")) {
+            definitions(database).removeDocument(definition);
+            return new Document("ns", database + "." + definition.get("_id")).append("ok", 1.0);
+        }
+        if (!command.equals("find")) {
+            throw new MongoServerError(NOT_ON_VIEW, "CommandNotSupportedOnView",
+                database + "." + definition.get("_id") + " is a view, not a collection");
+        }
+        Document options = (Document) definition.get("options");
+        List<Object> pipeline = new ArrayList<>((List<Object>) options.get("pipeline"));
+        if (query.get("filter") != null) {
+            pipeline.add(new Document("$match", query.get("filter")));
+        }
+        return super.handleCommand(channel, database, "aggregate", new Document("aggregate", options.get("viewOn"))
+            .append("pipeline", pipeline).append("cursor", new Document()));
     }
 
     private Document ofSeries(Channel channel, String database, String command, Document query, Document definition) {
@@ -112,6 +146,10 @@ final class TimeSeries extends H2Backend {
                 }
                 store(channel, database, changed);
                 return new Document("ok", 1.0);
+            case "insert":
+            case "update":
+            case "delete":
+                throw new MongoServerError(INVALID_OPTIONS, "InvalidOptions", "measurements are not imitated: write buckets");
             default:
                 Document ofBuckets = query.clone();
                 ofBuckets.put(command, KEPT + name);
@@ -184,8 +222,8 @@ final class TimeSeries extends H2Backend {
         listed.removeIf(one -> one.get("name").equals(DEFINITIONS));
         for (Document definition : definitions.queryAll()) {
             String name = (String) definition.get("_id");
-            listed.add(new Document("name", name).append("type", "timeseries")
-                .append("options", definition.get("options")).append("info", new Document("readOnly", false)));
+            listed.add(new Document("name", name).append("type", isView(definition) ? "view" : "timeseries")
+                .append("options", definition.get("options")).append("info", new Document("readOnly", isView(definition))));
             for (Document one : listed) {
                 if (one.get("name").equals(KEPT + name)) {
                     one.put("name", BUCKETS + name);
