@@ -80,7 +80,11 @@ pub(crate) async fn fill(shop: &Shop) {
     }
     let buckets = (0..1500).map(|n| {
         let at = DateTime::from_millis(i64::from(n) * 60_000);
-        let most = if n % 700 == 600 { doc! { "at": at, "v": "high" } } else { doc! { "at": at, "v": n + 1 } };
+        let most = if n % 700 == 600 {
+            doc! { "at": at, "v": "high" }
+        } else {
+            doc! { "at": at, "v": n + 1 }
+        };
         doc! { "_id": format!("{n:024x}"), "control": { "version": 1, "min": { "at": at, "v": n }, "max": most },
         "meta": n % 5, "data": { "at": { "0": at, "1": at }, "v": { "0": n, "1": n + 1 } } }
     });
@@ -236,14 +240,12 @@ async fn what_an_ended_job_left_goes_and_what_one_restored_stays() {
     let copy = Shop::named(&stack::fresh("copy")).await;
     let job = scene.restore(json!({ "into": { "database": copy.name } })).await;
     scene.app.client.job_is(&job, "succeeded").await;
-    until("the next restore on the server has taken it away", || async {
-        left.names().await.is_empty().then_some(())
-    })
-    .await;
+    until("the next restore on the server has taken it away", || async { left.names().await.is_empty().then_some(()) })
+        .await;
     // A server that has lost its last word: the marker is back. What it means is the database's own all the same.
     let buckets = entry(&copy.database, "system.buckets.readings").await.unwrap();
     let Some(Bson::Binary(uuid)) = buckets.get_document("info").unwrap().get("uuid") else { panic!("{buckets}") };
-    let uuid: String = uuid.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let uuid = format!("{:032x}", u128::from_be_bytes(uuid.bytes.as_slice().try_into().unwrap()));
     let marker = format!("__hf_ts_{}_1_2", job.replace('-', ""));
     let mark = doc! { "_id": 1, "series": "readings", "made": true, "uuid": uuid };
     copy.database.collection::<Document>(&marker).insert_one(mark).await.unwrap();

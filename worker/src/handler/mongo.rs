@@ -68,8 +68,7 @@ pub(super) async fn tidy(job: &Job, place: &Place) {
 
 async fn tidy_one(job: &Job, database: &Database) -> Result<(), JobError> {
     let survey = Survey::of(database).await?;
-    let mut staged: Vec<_> =
-        survey.ours().filter_map(|(_, own)| own.attempt()).map(|tag| tag.job).collect();
+    let mut staged: Vec<_> = survey.ours().filter_map(|(_, own)| own.attempt()).map(|tag| tag.job).collect();
     staged.sort_unstable();
     staged.dedup();
     for id in staged {

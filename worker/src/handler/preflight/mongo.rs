@@ -99,11 +99,8 @@ fn planned(
     prelude: &Prelude,
     problems: &mut Vec<Finding>,
 ) -> Option<Renames> {
-    let chosen = Chosen {
-        database: manifest.database.as_str().to_owned(),
-        only: only(restore),
-        must_wait: restore.stands_by,
-    };
+    let chosen =
+        Chosen { database: manifest.database.as_str().to_owned(), only: only(restore), must_wait: restore.stands_by };
     let whole = is_whole(restore, manifest);
     let planned = Loader::would(&place.database, place.at.session, chosen, prelude).and_then(|loaded| {
         problems.extend(loaded.warnings.iter().map(|warning| Finding {
@@ -113,12 +110,12 @@ fn planned(
             hint: String::new(),
         }));
         let base = Base {
-                database: restore.database.clone(),
-                replaces: restore.in_place,
-                whole,
-                keep_old_s: restore.keep_old_s,
-                kept_id: None,
-            };
+            database: restore.database.clone(),
+            replaces: restore.in_place,
+            whole,
+            keep_old_s: restore.keep_old_s,
+            kept_id: None,
+        };
         plan(&place.at, survey, &loaded, base)
     });
     planned.map_err(|why| refused(problems, &why)).ok()

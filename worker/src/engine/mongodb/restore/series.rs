@@ -156,8 +156,10 @@ pub(super) fn taken(name: &str) -> EngineError {
 
 /// One that would have to wait for its name.
 pub(super) fn cannot_wait(name: &str) -> EngineError {
-    unsupported(format!("collection {name:?} is a time series, which MongoDB cannot rename: it cannot wait beside what is there"))
-        .with_hint("restore this save for itself; the collection cannot be part of a restore of several databases at once")
+    unsupported(format!(
+        "collection {name:?} is a time series, which MongoDB cannot rename: it cannot wait beside what is there"
+    ))
+    .with_hint("restore this save for itself; the collection cannot be part of a restore of several databases at once")
 }
 
 /// One in a server that keeps them in another way.

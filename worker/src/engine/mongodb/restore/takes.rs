@@ -1,6 +1,9 @@
 //! What a server takes, by its version.
 
-use mongodb::{Database, bson::{Bson, Document, doc}};
+use mongodb::{
+    Database,
+    bson::{Bson, Document, doc},
+};
 
 use super::fault::failed;
 use crate::engine::EngineError;

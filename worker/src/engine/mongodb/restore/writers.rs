@@ -20,7 +20,7 @@ use crate::engine::{EngineError, ErrorCode};
 const WRITERS: usize = 4;
 /// And so many bytes; the driver holds each of them once more. A single batch may be larger: one document of 16 MiB.
 const IN_FLIGHT: usize = 8 << 20;
-/// CannotInsertTimeseriesBucketsWithMixedSchema, of the server's `error_codes.yml`.
+/// `CannotInsertTimeseriesBucketsWithMixedSchema`, of the server's `error_codes.yml`.
 const MIXED: i32 = 408;
 /// What was sent is waited for that long when it does not matter any more.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -104,7 +104,8 @@ async fn write(database: &Database, ready: Ready) -> Result<Tally, EngineError> 
         && refusals.values().any(|refusal| code(refusal) == MIXED)
     {
         series::allow_mixed(database, &series).await?;
-        let is_there = |at: &usize| refusals.get(at).is_none_or(|refusal| code(refusal) != MIXED && !is_duplicate(refusal));
+        let is_there =
+            |at: &usize| refusals.get(at).is_none_or(|refusal| code(refusal) != MIXED && !is_duplicate(refusal));
         let second = insert(database, command).await?;
         // Those that the first time has written are duplicates now.
         refusals = second.into_iter().filter(|(at, refusal)| !(is_duplicate(refusal) && is_there(at))).collect();
