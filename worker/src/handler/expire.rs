@@ -17,7 +17,10 @@ use super::{
 };
 use crate::engine::{
     Engine as _,
-    mongodb::restore::survey::{drop_asides, drop_staged},
+    mongodb::restore::{
+        series::give_all,
+        survey::{drop_asides, drop_staged},
+    },
 };
 
 /// Drops it, or finds that it is gone.
@@ -35,6 +38,8 @@ pub async fn run(job: &Job, payload: &ExpireJob) -> Result<Done, JobError> {
         let place = Place::open(job, &work, &kept.database).await?;
         // What it put aside, or what it restored and nobody swapped in.
         let job = kept.job_id.0;
+        // What a restore has given is not its own any more, should a server have lost its last word.
+        give_all(&place.database, job).await?;
         let collections = drop_asides(&place.database, job).await? + drop_staged(&place.database, job, None).await?;
         let end = if collections > 0 { End::Dropped } else { End::Gone };
         let result = json!({ "dropped": collections > 0, "database": kept.database, "collections": collections });

@@ -19,16 +19,14 @@ use super::{
     probe::number,
     restore::{
         Survey,
+        index::{cleaned, comes_by_itself},
+        load::NOT_FOR_CREATE,
         survey::{Found, drop_collection, sharded},
     },
 };
 
 /// Documents of one command. The ids alone are fetched.
 const BATCH: i64 = 1000;
-/// Options that servers list, or listed once, and that no `create` takes.
-const NOT_FOR_CREATE: [&str; 4] = ["create", "temp", "flags", "autoIndexId"];
-/// What older servers listed with an index and newer ones do not take.
-const NOT_FOR_INDEX: [&str; 3] = ["ns", "background", "dropDups"];
 /// How often a collection is dropped again that an application makes anew, without its options, before we do.
 const TRIES: usize = 20;
 
@@ -100,7 +98,7 @@ async fn made(database: &Database, name: &str, found: &Found) -> Result<Made, En
     let what = format!("listing the indexes of collection {name:?}");
     let listed = database.run_cursor_command(doc! { "listIndexes": name }).await.map_err(failed(&what))?;
     let listed: Vec<Document> = listed.try_collect().await.map_err(failed(&what))?;
-    let indexes: Vec<Document> = listed.into_iter().filter(|index| !comes_by_itself(index)).map(cleaned).collect();
+    let indexes: Vec<Document> = listed.iter().filter(|index| !comes_by_itself(index)).map(cleaned).collect();
     let options: Document = found
         .options
         .iter()
@@ -108,21 +106,6 @@ async fn made(database: &Database, name: &str, found: &Found) -> Result<Made, En
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     Ok(Made { uuid: found.uuid.clone(), options: packed(&options)?, indexes: packed(&doc! { "indexes": indexes })? })
-}
-
-/// The index of `_id`, and that of a clustered collection.
-fn comes_by_itself(index: &Document) -> bool {
-    let is_id = index.get_document("key").is_ok_and(|key| {
-        key.len() == 1
-            && key
-                .get("_id")
-                .is_some_and(|way| matches!(way, Bson::Int32(1) | Bson::Int64(1)) || way.as_f64() == Some(1.0))
-    });
-    is_id || index.get_bool("clustered").unwrap_or_default()
-}
-
-fn cleaned(index: Document) -> Document {
-    index.into_iter().filter(|(key, _)| !NOT_FOR_INDEX.contains(&key.as_str())).collect()
 }
 
 fn packed(document: &Document) -> Result<String, EngineError> {
@@ -262,7 +245,7 @@ mod tests {
         let options = doc! { "timeseries": { "timeField": "at", "metaField": "m" }, "expireAfterSeconds": 60_i64 };
         assert_eq!(unpacked(&packed(&options).unwrap()).unwrap().to_vec().unwrap(), options.to_vec().unwrap());
         let index = doc! { "v": 2, "key": { "z": 1, "a": -1 }, "name": "za", "ns": "shop.lots", "background": true };
-        assert_eq!(cleaned(index), doc! { "v": 2, "key": { "z": 1, "a": -1 }, "name": "za" });
+        assert_eq!(cleaned(&index), doc! { "v": 2, "key": { "z": 1, "a": -1 }, "name": "za" });
         assert!(comes_by_itself(&doc! { "key": { "_id": 1 } }) && !comes_by_itself(&doc! { "key": { "_id": -1 } }));
         assert!(same(&doc! { "capped": true, "size": 4096, "max": 7 }, &doc! { "size": 4096, "capped": true }));
         assert!(!same(&doc! {}, &doc! { "capped": true }));

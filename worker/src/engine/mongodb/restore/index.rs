@@ -36,21 +36,28 @@ pub async fn build(database: &Database, loaded: &Loaded) -> Result<(), EngineErr
 
 /// The definitions for `createIndexes`.
 pub fn wanted(collection: &Collection) -> Vec<Document> {
-    let is_own = |index: &Document| {
-        let key = index.get_document("key").ok();
-        let is_id = key.is_some_and(|key| key.len() == 1 && key.get("_id").is_some_and(is_one));
-        is_id || index.get_bool("clustered").unwrap_or_default()
-    };
-    let cleaned = |index: &Document| -> Document {
-        let options = index.iter().filter(|(key, _)| !NOT_FOR_CREATE.contains(&key.as_str()));
-        let mut cleaned: Document = options.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let fitted = |index: &Document| -> Document {
+        let mut cleaned = cleaned(index);
         if collection.has_collation && !cleaned.contains_key("collation") {
             // The server lists no collation where an index has none, and would now give it the collection's.
             cleaned.insert("collation", doc! { "locale": "simple" });
         }
         cleaned
     };
-    collection.indexes.iter().filter(|index| !is_own(index)).map(cleaned).collect()
+    collection.indexes.iter().filter(|index| !comes_by_itself(index)).map(fitted).collect()
+}
+
+/// The index of `_id`, and that of a clustered collection: whoever makes the collection makes them.
+pub(in super::super) fn comes_by_itself(index: &Document) -> bool {
+    let key = index.get_document("key").ok();
+    let is_id = key.is_some_and(|key| key.len() == 1 && key.get("_id").is_some_and(is_one));
+    is_id || index.get_bool("clustered").unwrap_or_default()
+}
+
+/// Without what `createIndexes` does not take.
+pub(in super::super) fn cleaned(index: &Document) -> Document {
+    let options = index.iter().filter(|(key, _)| !NOT_FOR_CREATE.contains(&key.as_str()));
+    options.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// `{_id: 1}` comes by itself; `{_id: "hashed"}` and `{_id: -1}` do not.

@@ -29,7 +29,7 @@ use crate::engine::{
 const OPEN: usize = 8 << 20;
 
 /// Options that servers list, or listed once, and that no `create` takes.
-pub(super) const NOT_FOR_CREATE: [&str; 4] = ["create", "temp", "flags", "autoIndexId"];
+pub(in super::super) const NOT_FOR_CREATE: [&str; 4] = ["create", "temp", "flags", "autoIndexId"];
 
 /// What of an archive is wanted.
 #[derive(Debug, Clone, Default)]

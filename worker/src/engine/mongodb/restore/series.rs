@@ -15,7 +15,10 @@ use super::{
     names::Own,
     survey::{Survey, drop_collection},
 };
-use crate::engine::{EngineError, ErrorCode, mongodb::archive::BUCKETS};
+use crate::engine::{
+    EngineError, ErrorCode,
+    mongodb::{archive::BUCKETS, probe::number},
+};
 
 /// Documents older than that are deleted, from the moment on in which the series has this option.
 const EXPIRY: &str = "expireAfterSeconds";
@@ -85,7 +88,12 @@ pub(super) async fn make(
     let update = doc! {
         "update": marker, "updates": [{ "q": { "_id": 1 }, "u": known }], "writeConcern": { "w": "majority" },
     };
-    database.run_command(update).await.map(drop).map_err(failed("marking a time series"))
+    let answer = database.run_command(update).await.map_err(failed("marking a time series"))?;
+    if number(&answer, "n") == Some(0) {
+        // Whoever has taken this job over has taken it away, and makes the series himself.
+        return Err(EngineError::new(ErrorCode::TargetChanged, format!("the marker of time series {name:?} is gone")));
+    }
+    Ok(())
 }
 
 /// What the server deletes from now on.

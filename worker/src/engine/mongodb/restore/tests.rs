@@ -24,6 +24,23 @@ use crate::engine::{
 
 const AUCTION: &[u8] = include_bytes!("../archive/fixtures/auction.archive");
 
+/// A job's first attempt, of a server without users.
+pub(super) fn at(job: Uuid) -> Connection {
+    Connection {
+        engine: EngineKind::Mongodb,
+        host: HostName::parse("localhost").unwrap(),
+        port: 1,
+        user: UserName::parse("u").unwrap(),
+        password: SecretString::from(""),
+        tls: TlsMode::Disable,
+        ca_pem: None,
+        maintenance_database: DatabaseName::parse("admin").unwrap(),
+        mongodb: MongoAccess::default(),
+        session: SessionTag { job, epoch: 1 },
+        installation: Uuid::now_v7(),
+    }
+}
+
 /// A database of the test's own.
 struct Scene {
     database: Database,
@@ -37,20 +54,7 @@ impl Scene {
         };
         let client = Client::with_uri_str(uri).await.unwrap();
         let database = client.database(&format!("restored_{}", Uuid::now_v7().simple()));
-        let at = Connection {
-            engine: EngineKind::Mongodb,
-            host: HostName::parse("localhost").unwrap(),
-            port: 1,
-            user: UserName::parse("u").unwrap(),
-            password: SecretString::from(""),
-            tls: TlsMode::Disable,
-            ca_pem: None,
-            maintenance_database: DatabaseName::parse("admin").unwrap(),
-            mongodb: MongoAccess::default(),
-            session: SessionTag { job: Uuid::now_v7(), epoch: 1 },
-            installation: Uuid::now_v7(),
-        };
-        Self { database, at }
+        Self { database, at: at(Uuid::now_v7()) }
     }
 
     async fn load(&self, archive: &[u8], only: &[&str]) -> Result<Loaded, LoadError> {
@@ -186,6 +190,33 @@ async fn what_is_cut_off_changes_nothing_and_leaves_nothing() {
         drop_staged(&scene.database, scene.at.session.job, None).await.unwrap();
         assert!(scene.nothing_of_ours().await, "at {length}");
     }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn whoever_wakes_up_takes_away_what_is_his_and_not_his_successors() {
+    let scene = Scene::set().await;
+    let readings = [doc! { "_id": 1, "control": { "version": 1, "min": { "v": 1 }, "max": { "v": 2 } }, "data": {} }];
+    let options = doc! { "timeseries": { "timeField": "t" } };
+    let archive = made(&[
+        ("lots", Kind::Collection, doc! {}, &[doc! { "_id": 1 }]),
+        ("readings", Kind::Timeseries, options, &readings),
+    ]);
+    let job = scene.at.session.job;
+    let first = scene.load(&archive, &[]).await.unwrap();
+    // The next attempt begins with what the first has left.
+    drop_staged(&scene.database, job, Some(2)).await.unwrap();
+    assert!(scene.nothing_of_ours().await && Survey::of(&scene.database).await.unwrap().found.is_empty());
+    let session = SessionTag { job, epoch: 2 };
+    let chosen = Chosen { database: "auction".to_owned(), ..Chosen::default() };
+    let second = Loader::new(scene.database.clone(), session, chosen).run(archive.as_slice()).await.unwrap();
+    let before = Survey::of(&scene.database).await.unwrap();
+    drop_staged(&scene.database, job, Some(scene.at.session.epoch + 1)).await.unwrap();
+    assert_eq!(Survey::of(&scene.database).await.unwrap(), before);
+    assert_eq!(compare::compare(&scene.database, &second, true).await.unwrap(), Vec::<String>::new());
+    // Of the first no ordinary collection is there to compare with; of the series, which is the same, the second's.
+    assert!(compare::compare(&scene.database, &first, true).await.is_err());
+    drop_staged(&scene.database, job, None).await.unwrap();
     scene.end().await;
 }
 

@@ -100,15 +100,14 @@ async fn write(database: &Database, ready: Ready) -> Result<Tally, EngineError> 
     let Ready { series, command, tallies, .. } = ready;
     let again = series.map(|series| (series, command.clone()));
     let mut refusals = insert(database, command).await?;
-    if let Some((series, command)) = again
-        && refusals.values().any(|refusal| code(refusal) == MIXED)
-    {
-        series::allow_mixed(database, &series).await?;
-        let is_there =
-            |at: &usize| refusals.get(at).is_none_or(|refusal| code(refusal) != MIXED && !is_duplicate(refusal));
-        let second = insert(database, command).await?;
-        // Those that the first time has written are duplicates now.
-        refusals = second.into_iter().filter(|(at, refusal)| !(is_duplicate(refusal) && is_there(at))).collect();
+    if let Some((series, command)) = again {
+        if refusals.values().any(|refusal| code(refusal) == MIXED) {
+            series::allow_mixed(database, &series).await?;
+            refusals = insert(database, command).await?;
+        }
+        // Nobody writes a bucket but this job: the first time, or a worker that was thought dead. The comparison says whether it
+        // is the same.
+        refusals.retain(|_, refusal| !is_duplicate(refusal));
     }
     let mut twice = Tally::default();
     for (at, refusal) in &refusals {
