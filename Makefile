@@ -22,7 +22,7 @@ bench: up ## measure against PostgreSQL's own tools and write docs/performance.m
 	@cargo build --release --workspace --bins
 	@$(WITH_STACK) HOLDFAST_BIN="$${HOLDFAST_BIN:-$${CARGO_TARGET_DIR:-target}/release}" bench/run
 
-chaos: up ## an hour of kills, freezes, outages and damage; writes docs/reliability.md (HOLDFAST_CHAOS_SEED, _PERCENT, _LANES)
+chaos: up ## 15 to 60 minutes of kills, freezes, outages and damage; writes docs/reliability.md (HOLDFAST_CHAOS_SEED, _PERCENT, _LANES)
 	@cargo build --workspace --bins
 	@$(WITH_STACK) cargo test --workspace --test it -- --ignored --exact chaos::campaign::campaign --nocapture
 
