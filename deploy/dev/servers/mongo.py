@@ -47,7 +47,7 @@ class Mongo(Service):
             unpacked.rename(self.python)
 
     def launch(self):
-        return self.spawn(["java", "-Xmx2g", "-cp", f"{self.home}/classes:{self.home}/lib/*", "Main", self.port,
+        return self.spawn(["java", "-Xmx4g", "-cp", f"{self.home}/classes:{self.home}/lib/*", "Main", self.port,
                            self.home / "data.mv"], self.home, server_env(HOME=str(self.home)))
 
     def ready(self):

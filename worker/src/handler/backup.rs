@@ -23,7 +23,7 @@ use crate::{
         postgres,
     },
     record::copies::{Copies, GoodCopy, Part},
-    stream::{DumpPlan, StageTime, Tap},
+    stream::{DEFAULT_BLOCKS, DumpPlan, StageTime, Tap},
 };
 
 /// The dump itself, or its first object; `cat dump.*` in order of name gives the stored bytes.
@@ -76,11 +76,11 @@ pub async fn make(job: &Job, payload: &BackupJob) -> Result<Saved, JobError> {
         let plan = DumpPlan {
             level: job.ctx.settings.zstd_level,
             expect_magic: Some(magic(at.engine)),
+            blocks: blocks(at.engine),
             required: copies.required(),
             laggard: job.ctx.settings.laggard,
             tap: Some(tap),
             bytes_per_s: payload.bytes_per_s,
-            ..DumpPlan::default()
         };
         let dumped = copies.write(job, DUMP, dump, plan, u64::try_from(probe.size_bytes).ok()).await?;
         let inventory = match counting() {
@@ -149,6 +149,15 @@ pub(super) async fn load(job: &Job, save_id: SaveId) -> Result<(saves::SaveRow, 
         stores.push((name, store));
     }
     Ok((save, stores))
+}
+
+/// What the stream may hold. The driver of MongoDB holds each answer several times over while it reads it, for all collections
+/// that are dumped at once: with half the blocks its worker keeps to 64 MiB.
+fn blocks(engine: EngineKind) -> usize {
+    match engine {
+        EngineKind::Postgres => DEFAULT_BLOCKS,
+        EngineKind::Mongodb => DEFAULT_BLOCKS / 2,
+    }
 }
 
 /// The first bytes of a dump.

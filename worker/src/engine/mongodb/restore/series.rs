@@ -153,7 +153,9 @@ async fn is_empty(database: &Database, name: &str) -> Result<bool, EngineError> 
 /// One that is there, and would have to make way.
 pub(super) fn stands(name: &str) -> EngineError {
     unsupported(format!("collection {name:?} is a time series, which MongoDB cannot rename: it cannot make way"))
-        .with_hint("restore into another database; or name the other collections; or back it up, drop it, and restore again")
+        .with_hint(
+            "restore into another database; or name the other collections; or back it up, drop it, and restore again",
+        )
 }
 
 /// One that is to come where something is.
