@@ -48,17 +48,26 @@ impl Scene {
 
     /// Asks for the restore in place. The job's id.
     pub(super) async fn restore(&self, more: Value) -> String {
-        let mut body = json!({ "into": {}, "confirm": self.shop.name });
-        for (key, value) in more.as_object().unwrap() {
-            body[key] = value.clone();
-        }
-        self.app.client.post(&format!("/v1/saves/{}/restore", self.save), body).await.id()
+        in_place(&self.app, &self.shop, &self.save, &[more]).await
     }
 
     pub(super) async fn undo(&self, job: &str) -> String {
-        let body = json!({ "confirm": self.shop.name });
-        self.app.client.post(&format!("/v1/jobs/{job}/undo"), body).await.id()
+        undo(&self.app, &self.shop, job).await
     }
+}
+
+/// Asks for a restore in the place of the shop's database, with these fields besides. The job's id.
+pub(super) async fn in_place(app: &App, shop: &Shop, save: &str, more: &[Value]) -> String {
+    let mut body = json!({ "into": {}, "confirm": shop.name });
+    for (key, value) in more.iter().flat_map(|more| more.as_object().unwrap()) {
+        body[key] = value.clone();
+    }
+    app.client.post(&format!("/v1/saves/{save}/restore"), body).await.id()
+}
+
+/// Asks for the undo of such a restore. The job's id.
+pub(super) async fn undo(app: &App, shop: &Shop, job: &str) -> String {
+    app.client.post(&format!("/v1/jobs/{job}/undo"), json!({ "confirm": shop.name })).await.id()
 }
 
 /// A MongoDB-wire server: how a test reaches it, and how Holdfast is to.

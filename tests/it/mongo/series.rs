@@ -11,7 +11,7 @@ use support::{App, stack, until};
 
 use super::{
     decoded,
-    scene::{Contents, Shop},
+    scene::{self, Contents, Shop},
 };
 use crate::chaos::bench::{for_each, frozen, handed_on, killed, spec};
 
@@ -41,11 +41,7 @@ impl Scene {
     }
 
     async fn in_place(&self, more: Value) -> String {
-        let mut body = json!({ "into": {}, "confirm": self.shop.name, "safety": false });
-        for (key, value) in more.as_object().unwrap() {
-            body[key] = value.clone();
-        }
-        self.restore(body).await
+        scene::in_place(&self.app, &self.shop, &self.save, &[json!({ "safety": false }), more]).await
     }
 
     async fn damage(&self) -> Contents {
@@ -144,8 +140,7 @@ async fn one_that_stands_makes_no_way_and_is_nobodys_hindrance() {
     let job = scene.in_place(json!({ "collections": ["lots"] })).await;
     scene.app.client.job_is(&job, "succeeded").await;
     assert_eq!(scene.shop.contents().await, scene.saved);
-    let undo = json!({ "confirm": scene.shop.name });
-    let undo = scene.app.client.post(&format!("/v1/jobs/{job}/undo"), undo).await.id();
+    let undo = scene::undo(&scene.app, &scene.shop, &job).await;
     scene.app.client.job_is(&undo, "succeeded").await;
     assert_eq!(scene.shop.contents().await, damaged);
     assert!(listed(&scene.shop.database).await.is_some());
@@ -181,8 +176,7 @@ async fn one_that_was_dropped_is_put_back_and_an_undo_leaves_it() {
     let job = scene.in_place(json!({})).await;
     scene.app.client.job_is(&job, "succeeded").await;
     assert_eq!((scene.shop.contents().await, listed(&scene.shop.database).await), (scene.saved.clone(), was));
-    let undo = json!({ "confirm": scene.shop.name });
-    let undo = scene.app.client.post(&format!("/v1/jobs/{job}/undo"), undo).await.id();
+    let undo = scene::undo(&scene.app, &scene.shop, &job).await;
     let undone = scene.app.client.job_is(&undo, "succeeded").await;
     let mut expected = damaged;
     for name in ["readings", "system.buckets.readings"] {
@@ -287,7 +281,7 @@ async fn a_dump_leaves_out_what_is_being_filled() {
     killed(&mut worker, "mongo.staged").await;
     assert!(listed(&scene.shop.database).await.is_some());
     scene.app.client.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
-    let target = scene.app.target_with(&support::TargetSpec { ..scene.shop.spec() }).await;
+    let target = scene.app.target_with(&scene.shop.spec()).await;
     let _second = scene.app.worker_with(&spec(&scene.app, "b", "default", "")).await;
     scene.app.client.job_until(&job, "ended", |job| job["finished_at"].is_string()).await;
     let save = scene.app.saved(&target).await;

@@ -10,7 +10,10 @@ use mongodb::{
 use serde_json::{Value, json};
 use support::{App, stack};
 
-use super::{decoded, scene::Shop};
+use super::{
+    decoded,
+    scene::{self, Shop},
+};
 use crate::chaos::bench::{for_each, handed_on};
 
 /// By name: what it is, its options, and what is read from it.
@@ -85,16 +88,11 @@ impl Scene {
     }
 
     async fn restore(&self, more: Value) -> String {
-        let mut body = json!({ "into": {}, "confirm": self.shop.name, "safety": false });
-        for (key, value) in more.as_object().unwrap() {
-            body[key] = value.clone();
-        }
-        self.app.client.post(&format!("/v1/saves/{}/restore", self.save), body).await.id()
+        scene::in_place(&self.app, &self.shop, &self.save, &[json!({ "safety": false }), more]).await
     }
 
     async fn undo(&self, job: &str) {
-        let body = json!({ "confirm": self.shop.name });
-        let undo = self.app.client.post(&format!("/v1/jobs/{job}/undo"), body).await.id();
+        let undo = scene::undo(&self.app, &self.shop, job).await;
         self.app.client.job_is(&undo, "succeeded").await;
         assert_eq!(contents(&self.shop.database).await, self.damaged);
     }
