@@ -5,6 +5,7 @@ import de.bwaldvogel.mongo.exception.MongoServerError;
 import io.netty.channel.Channel;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.TreeSet;
 import java.util.UUID;
 
 /**
@@ -39,6 +40,8 @@ final class Views extends H2Backend {
                     throw exists(database, made);
                 }
                 break;
+            case "listDatabases":
+                return databases();
             case "listCollections":
                 return listed(database, super.handleCommand(channel, database, command, query));
             case "renameCollection":
@@ -77,6 +80,18 @@ final class Views extends H2Backend {
         Document kept = query.clone();
         kept.put(command, KEPT + name(command, query).substring(BUCKETS.length()));
         return command.equals("insert") ? insert(channel, database, kept) : super.handleCommand(channel, database, command, kept);
+    }
+
+    /**
+     * The library's own answer opens every database anew to look into it, and so makes collections again that somebody is
+     * dropping at that moment.
+     */
+    private Document databases() {
+        List<Document> databases = new ArrayList<>();
+        for (String name : new TreeSet<>(listDatabaseNames())) {
+            databases.add(new Document("name", name).append("empty", false));
+        }
+        return new Document("databases", databases).append("ok", 1.0);
     }
 
     private synchronized Document create(Channel channel, String database, Document query) {
