@@ -55,9 +55,10 @@ class Postgres(Service):
             password_file.unlink()
             with open(data / "postgresql.conf", "a") as conf:
                 conf.write("include 'holdfast.conf'\n")
-        # No Unix socket: its path is limited to 107 bytes, and a checkout may lie deep.
+        # No Unix socket: its path is limited to 107 bytes, and a checkout may lie deep. Each test that runs takes about 30
+        # connections, and as many run as there are cores.
         self.file(data / "holdfast.conf", f"listen_addresses = '127.0.0.1'\nport = {self.port}\n"
-                  "unix_socket_directories = ''\nmax_connections = 200\nmax_wal_size = '2GB'\nshared_buffers = '256MB'\n"
+                  "unix_socket_directories = ''\nmax_connections = 1000\nmax_wal_size = '2GB'\nshared_buffers = '256MB'\n"
                   "password_encryption = 'scram-sha-256'\ntimezone = 'UTC'\n" + self.settings)
 
     def forget_the_dead(self, data):
