@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
-use support::{ADMIN_PASSWORD, Answer, App, Client, Process, Proxy, stack};
+use support::{ADMIN_PASSWORD, Answer, App, Client, Process, Proxy, stack, until};
 
 use super::{
     cast::{self, Paper},
@@ -115,7 +115,8 @@ async fn every_kind_of_problem_happens_and_is_documented() {
     proxy.cut();
     see(&behind.get("/v1/services").await);
     proxy.heal();
-    behind.get("/v1/services").await.expect(200);
+    // A connection that worked a moment ago is believed to live: who asked hears that it broke, and may ask again.
+    until("it answers again", || async { (behind.get("/v1/services").await.status == 200).then_some(()) }).await;
 
     // What callers are held to.
     let keyed = |body: Value| client.request(Method::POST, "/v1/gc").header("idempotency-key", "k").json(&body);
