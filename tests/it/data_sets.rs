@@ -74,10 +74,12 @@ async fn late(app: &App) -> Process {
     app.worker_with(&WorkerSpec { groups: vec!["late".to_owned()], ..WorkerSpec::named("late") }).await
 }
 
-/// One of the default group that stands still as soon as it has begun to fill a PostgreSQL database.
+/// One of the default group that stands still as soon as it has begun to fill a PostgreSQL database. Its job stays its own,
+/// however long the others take.
 async fn standing_still(app: &App, id: &str) -> Process {
     let point = "restore.tool.started";
-    let mut worker = app.worker_with(&spec(app, "one", "default", &format!("{point}=freeze"))).await;
+    let spec = WorkerSpec { lease_s: 60.0, ..spec(app, "one", "default", &format!("{point}=freeze")) };
+    let mut worker = app.worker_with(&spec).await;
     frozen(app, &mut worker, point).await;
     is(app, id, 1, "doing", "stage").await;
     is(app, id, 1, "job_state", "succeeded").await;

@@ -116,7 +116,11 @@ async fn every_kind_of_problem_happens_and_is_documented() {
     see(&behind.get("/v1/services").await);
     proxy.heal();
     // A connection that worked a moment ago is believed to live: who asked hears that it broke, and may ask again.
-    until("it answers again", || async { (behind.get("/v1/services").await.status == 200).then_some(()) }).await;
+    let healed = until("it is available again", || async {
+        let answer = behind.get("/v1/services").await;
+        (answer.status != 503).then_some(answer)
+    });
+    healed.await.expect(200);
 
     // What callers are held to.
     let keyed = |body: Value| client.request(Method::POST, "/v1/gc").header("idempotency-key", "k").json(&body);
